@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The only translator from guest-physical to host addresses.
+ *
+ * A table of sorted, non-overlapping regions. guest_mem_add() and _remove() are
+ * called by the main thread with the vCPUs created or not; every other function
+ * may run on any thread at any time and takes no lock: a change publishes a new
+ * table atomically, and old tables live until guest_mem_destroy(). The memory
+ * of a removed region must stay mapped until every device that could hold an
+ * address into it is quiesced.
+ *
+ * Every access checks address and length overflow-safely and returns -EFAULT
+ * when any byte is outside guest memory; nothing is then copied. An access may
+ * span regions that touch. Addresses are guest-physical, lengths in bytes.
+ */
+#ifndef MOTE_GUEST_MEM_H
+#define MOTE_GUEST_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+typedef uint64_t gpa_t;
+
+struct guest_mem;
+
+struct guest_mem_region {
+	gpa_t base;
+	uint64_t len_bytes;
+	uint8_t *host;		/* not owned */
+};
+
+/* -ENOMEM */
+int guest_mem_create(struct guest_mem **out);
+void guest_mem_destroy(struct guest_mem *m);
+
+/* -EEXIST: overlaps another region; -EINVAL: empty or wraps; -ENOMEM */
+int guest_mem_add(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
+		  void *host);
+/* -ENOENT: no region starts there; -ENOMEM */
+int guest_mem_remove(struct guest_mem *m, gpa_t base);
+
+int guest_mem_read(const struct guest_mem *m, gpa_t gpa, void *buf,
+		   size_t len_bytes);
+int guest_mem_write(struct guest_mem *m, gpa_t gpa, const void *buf,
+		    size_t len_bytes);
+int guest_mem_zero(struct guest_mem *m, gpa_t gpa, size_t len_bytes);
+
+/*
+ * For payloads: describes [gpa, gpa+len) by at most max iovecs. Returns the
+ * number used (0 for len 0), -EFAULT, or -E2BIG when max is too small.
+ */
+int guest_mem_iov(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
+		  struct iovec *iov, size_t max);
+
+/*
+ * For rings and page tables, which must sit in one region: the host address
+ * of gpa, valid for len bytes, or NULL. The guest may change the bytes at any
+ * time: use atomics or copy.
+ */
+void *guest_mem_ring(const struct guest_mem *m, gpa_t gpa, size_t len_bytes);
+
+/* True when every byte of the range is guest memory. */
+bool guest_mem_valid(const struct guest_mem *m, gpa_t gpa, uint64_t len_bytes);
+
+/* Region i in address order, or NULL past the last. */
+const struct guest_mem_region *guest_mem_region(const struct guest_mem *m,
+						 size_t i);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* Making and mapping guest RAM. Main thread. */
+#include "ram.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define HUGE_PAGE (2ull << 20)
+
+struct ram {
+	struct kvm_vm *vm;
+	struct guest_mem *mem;
+	int fd;			/* -1: anonymous */
+	bool private, users_file, hugetlb;
+	unsigned int count;
+	struct ram_range ranges[RAM_MAX_RANGES];
+	void *host[RAM_MAX_RANGES];	/* NULL: not mapped */
+};
+
+static int size_file(int fd, const struct config_memory *c, struct error *e)
+{
+	if (ftruncate(fd, (off_t)c->size_bytes))
+		return error_errno(e, -errno, "--memory: sizing %s",
+				   c->path ? c->path : "shared memory");
+	return 0;
+}
+
+/* path=DIR: an unnamed file in it. */
+static int open_in_directory(struct ram *r, const struct config_memory *c,
+			     struct error *e)
+{
+	r->fd = open(c->path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (r->fd < 0)
+		return error_errno(e, -errno, "--memory: a file in %s",
+				   c->path);
+	return size_file(r->fd, c, e);
+}
+
+/*
+ * path=FILE. share=on may make it and makes it as large as the RAM; without it
+ * the file is content to start from, which is never written.
+ */
+static int open_file(struct ram *r, const struct config_memory *c,
+		     struct error *e)
+{
+	int flags = c->share ? O_RDWR | O_CREAT : O_RDONLY;
+	struct stat st;
+
+	r->users_file = true;
+	r->fd = open(c->path, flags | O_CLOEXEC, 0600);
+	if (r->fd < 0)
+		return error_errno(e, -errno, "--memory: %s", c->path);
+	if (fstat(r->fd, &st))
+		return error_errno(e, -errno, "--memory: %s", c->path);
+	if (!S_ISREG(st.st_mode))
+		return error_config(e, -EINVAL, "--memory: %s is neither a "
+				    "directory nor a regular file", c->path);
+	if ((uint64_t)st.st_size >= c->size_bytes)
+		return 0;
+	if (!c->share)
+		return error_config(e, -EINVAL, "--memory: %s has %lld bytes, "
+				    "fewer than the RAM", c->path,
+				    (long long)st.st_size);
+	return size_file(r->fd, c, e);
+}
+
+static int open_backing(struct ram *r, const struct config_memory *c,
+			struct error *e)
+{
+	unsigned int flags = MFD_CLOEXEC | (c->hugepages ? MFD_HUGETLB : 0u);
+	struct stat st;
+
+	if (c->path && !stat(c->path, &st) && S_ISDIR(st.st_mode))
+		return open_in_directory(r, c, e);
+	if (c->path)
+		return open_file(r, c, e);
+	if (!c->share)
+		return 0;
+	r->fd = memfd_create("mote-ram", flags);
+	if (r->fd < 0)
+		return error_errno(e, -errno, "--memory: shared memory");
+	return size_file(r->fd, c, e);
+}
+
+static int prealloc(void *host, uint64_t len, struct error *e)
+{
+	if (!madvise(host, len, MADV_POPULATE_WRITE))
+		return 0;
+	if (errno != EINVAL)
+		return error_errno(e, -errno, "--memory: prealloc");
+	/* Before Linux 5.14: touch every page. */
+	for (volatile uint8_t *p = host, *end = p + len; p < end; p += 4096)
+		*p = *p;
+	return 0;
+}
+
+/*
+ * Huge pages on both sides of the nested page tables need guest and host
+ * addresses that agree modulo their size, which mmap() alone does not give: a
+ * larger hole is reserved and its ends are given back.
+ */
+static void *map_aligned(uint64_t len, int flags, int fd, uint64_t offset)
+{
+	uintptr_t hole, start;
+	void *p;
+
+	p = mmap(NULL, len + HUGE_PAGE, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return p;
+	hole = (uintptr_t)p;
+	start = (hole + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	p = mmap((void *)start, len, PROT_READ | PROT_WRITE, flags | MAP_FIXED,
+		 fd, (off_t)offset);
+	if (p == MAP_FAILED) {
+		int saved = errno;
+
+		munmap((void *)hole, len + HUGE_PAGE);
+		errno = saved;
+		return MAP_FAILED;
+	}
+	if (start > hole)
+		munmap((void *)hole, start - hole);
+	munmap((void *)(start + len), hole + HUGE_PAGE - start);
+	return p;
+}
+
+static int map_range(struct ram *r, unsigned int i, uint64_t offset,
+		     const struct config_memory *c, struct error *e)
+{
+	uint64_t len = r->ranges[i].len_bytes;
+	int flags = r->private ? MAP_PRIVATE : MAP_SHARED;
+	void *host;
+	int ret;
+
+	/* Of huge pages, more than there are is a SIGBUS later on. */
+	if (r->private && !r->hugetlb)
+		flags |= MAP_NORESERVE;
+	if (r->fd < 0)
+		flags |= MAP_ANONYMOUS | (r->hugetlb ? MAP_HUGETLB : 0);
+	host = map_aligned(len, flags, r->fd, offset);
+	if (host == MAP_FAILED && r->hugetlb && errno == ENOMEM)
+		return error_set(e, -ENOMEM, "--memory: the host has fewer "
+				 "than %llu MiB of free huge pages (see "
+				 "/proc/sys/vm/nr_hugepages)",
+				 (unsigned long long)(len >> 20));
+	if (host == MAP_FAILED)
+		return error_errno(e, -errno, "--memory: mapping %llu MiB",
+				   (unsigned long long)(len >> 20));
+	r->host[i] = host;
+	/* A core dump of mote is not a copy of the guest. */
+	madvise(host, len, MADV_DONTDUMP);
+	/* A boot touches some ten thousand pages: one nested fault for 512 of
+	 * them is what most of its time in KVM hangs on. */
+	if (r->fd < 0)
+		madvise(host, len, MADV_HUGEPAGE);
+	if (c->prealloc) {
+		ret = prealloc(host, len, e);
+		if (ret)
+			return ret;
+	}
+	ret = guest_mem_add(r->mem, r->ranges[i].base, len, host);
+	if (ret)
+		return error_errno(e, ret, "--memory");
+	ret = kvm_set_memory(r->vm, i, 0, r->ranges[i].base, len, host);
+	if (ret)
+		return error_errno(e, ret, "--memory: "
+				   "KVM_SET_USER_MEMORY_REGION");
+	return 0;
+}
+
+int ram_create(struct ram **out, const struct config_memory *c,
+	       const struct ram_range *ranges, unsigned int count,
+	       struct kvm_vm *vm, struct guest_mem *mem, struct error *e)
+{
+	struct ram *r = calloc(1, sizeof(*r));
+	uint64_t offset = 0;
+	struct statfs fs;
+	int ret;
+
+	if (!r)
+		return error_set(e, -ENOMEM, "out of memory");
+	r->vm = vm;
+	r->mem = mem;
+	r->fd = -1;
+	r->private = !c->share;
+	r->hugetlb = c->hugepages;
+	r->count = count;
+	memcpy(r->ranges, ranges, count * sizeof(*ranges));
+	ret = open_backing(r, c, e);
+	/* path= may be on hugetlbfs. */
+	if (!ret && r->fd >= 0 && !fstatfs(r->fd, &fs) &&
+	    fs.f_type == HUGETLBFS_MAGIC)
+		r->hugetlb = true;
+	for (unsigned int i = 0; !ret && i < count; i++) {
+		ret = map_range(r, i, offset, c, e);
+		offset += ranges[i].len_bytes;
+	}
+	if (ret) {
+		ram_destroy(r);
+		return ret;
+	}
+	*out = r;
+	return 0;
+}
+
+void ram_destroy(struct ram *r)
+{
+	if (!r)
+		return;
+	for (unsigned int i = 0; i < r->count; i++) {
+		if (!r->host[i])
+			continue;
+		guest_mem_remove(r->mem, r->ranges[i].base);
+		munmap(r->host[i], r->ranges[i].len_bytes);
+	}
+	if (r->fd >= 0)
+		close(r->fd);
+	free(r);
+}
+
+bool ram_is_private(const struct ram *r)
+{
+	return r->private && !r->hugetlb && !r->users_file;
+}
+
+void ram_reset(struct ram *r)
+{
+	int advice = r->private ? MADV_DONTNEED : MADV_REMOVE;
+
+	if (r->users_file && !r->private)
+		return;
+	for (unsigned int i = 0; i < r->count; i++)
+		madvise(r->host[i], r->ranges[i].len_bytes, advice);
+}

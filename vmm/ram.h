@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's RAM: host memory of the kind the user chose, mapped into the VM
+ * and published in guest_mem. Main thread, vCPUs stopped.
+ */
+#ifndef MOTE_RAM_H
+#define MOTE_RAM_H
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "error.h"
+#include "guest_mem.h"
+#include "kvm/kvm.h"
+
+struct ram;
+
+#define RAM_MAX_RANGES 2
+
+/* A part of guest-physical space that RAM fills; together they hold it all. */
+struct ram_range {
+	gpa_t base;
+	uint64_t len_bytes;
+};
+
+/* Memory slots 0 … count - 1 are used. */
+int ram_create(struct ram **out, const struct config_memory *c,
+	       const struct ram_range *ranges, unsigned int count,
+	       struct kvm_vm *vm, struct guest_mem *mem, struct error *e);
+void ram_destroy(struct ram *r);
+
+/* True when pages of files may be mapped over it: nobody else sees it. */
+bool ram_is_private(const struct ram *r);
+
+/* System reset: anonymous RAM is given back and reads as zeros; RAM in the
+ * user's file stays as it is. */
+void ram_reset(struct ram *r);
+
+#endif
