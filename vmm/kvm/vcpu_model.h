@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the vCPUs of a VM are made from, per architecture: identification,
+ * registers at power-on and at the boot entry. Main thread, on a vCPU that is
+ * not in KVM_RUN.
+ */
+#ifndef MOTE_VCPU_MODEL_H
+#define MOTE_VCPU_MODEL_H
+
+#include "boot/boot.h"
+#include "config.h"
+#include "error.h"
+#include "kvm/kvm.h"
+
+struct vcpu_model;
+
+/* cpus must outlive the model. Names features that cannot be had. */
+int vcpu_model_create(struct vcpu_model **out, struct kvm_vm *vm,
+		      const struct config_cpus *cpus, struct error *e);
+void vcpu_model_destroy(struct vcpu_model *m);
+
+/* Physical address bits of the guest. */
+unsigned int vcpu_model_phys_bits(const struct vcpu_model *m);
+/* KVM's id of vCPU index; on x86 its APIC ID. */
+unsigned long vcpu_model_id(const struct vcpu_model *m, unsigned int index);
+
+/* A new vCPU: identification and what firmware would have set up. */
+int vcpu_model_init(struct vcpu_model *m, int vcpu_fd, unsigned int index,
+		    struct error *e);
+/* The boot vCPU is put at the kernel's entry; the others wait to be started. */
+int vcpu_model_boot(struct vcpu_model *m, int vcpu_fd,
+		    const struct boot_entry *entry, struct error *e);
+/* All state back to power-on, then as vcpu_model_init(): vcpu_fds[i] is vCPU i. */
+int vcpu_model_reset(struct vcpu_model *m, const int *vcpu_fds,
+		     unsigned int count, struct error *e);
+
+#endif
