@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: boot/acpi_x86 guest_mem error */
+/* ACPI tables as a guest finds them: from the root pointer down. */
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "boot/acpi.h"
+#include "layout_x86.h"
+
+static uint8_t ram[1 << 20];
+
+struct tables {
+	struct guest_mem *mem;
+	gpa_t rsdp;
+	uint32_t ids[255];
+};
+
+static struct tables build(unsigned int boot, unsigned int max)
+{
+	static struct tables t;
+	struct acpi_params p = {
+		.apic_ids = t.ids,
+		.boot_cpus = boot,
+		.max_cpus = max,
+		.root_buses = 0x3,
+		.last_bus = 15,
+		.mmio32_base = 0xc0000000,
+		.mmio32_per_bus = 0x2000000,
+		.mmio64_base = 0x100000000ull,
+		.mmio64_per_bus = 0x40000000,
+		.serial = true,
+	};
+	struct error e;
+
+	memset(ram, 0, sizeof(ram));
+	for (uint32_t i = 0; i < 255; i++)
+		t.ids[i] = i * 2 % 255;
+	assert_int_equal(guest_mem_create(&t.mem), 0);
+	assert_int_equal(guest_mem_add(t.mem, 0, sizeof(ram), ram), 0);
+	assert_int_equal(acpi_build(&p, t.mem, &t.rsdp, &e), 0);
+	return t;
+}
+
+static uint64_t get(gpa_t at, unsigned int len)
+{
+	uint64_t v = 0;
+
+	while (len--)
+		v = v << 8 | ram[at + len];
+	return v;
+}
+
+static void assert_sum_is_zero(gpa_t at, size_t len)
+{
+	uint8_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum = (uint8_t)(sum + ram[at + i]);
+	assert_int_equal(sum, 0);
+}
+
+/* The table with the signature, its checksum checked; 0 when there is none. */
+static gpa_t table(const struct tables *t, const char *signature)
+{
+	gpa_t xsdt = get(t->rsdp + 24, 8), at;
+	uint64_t len = get(xsdt + 4, 4);
+
+	assert_memory_equal(ram + xsdt, "XSDT", 4);
+	assert_sum_is_zero(xsdt, len);
+	for (uint64_t i = 36; i < len; i += 8) {
+		at = get(xsdt + i, 8);
+		assert_true(at >= LAYOUT_ACPI_TABLES && at < LAYOUT_ACPI_END);
+		assert_sum_is_zero(at, get(at + 4, 4));
+		if (!memcmp(ram + at, signature, 4))
+			return at;
+	}
+	return 0;
+}
+
+static void test_acpi_root_pointer_is_in_the_bios_area(void **state)
+{
+	struct tables t = build(1, 1);
+
+	(void)state;
+	assert_int_equal(t.rsdp % 16, 0);
+	assert_in_range(t.rsdp, 0xe0000, 0xfffff);
+	assert_memory_equal(ram + t.rsdp, "RSD PTR ", 8);
+	assert_sum_is_zero(t.rsdp, 20);
+	assert_sum_is_zero(t.rsdp, 36);
+	guest_mem_destroy(t.mem);
+}
+
+static void test_acpi_fadt_is_hardware_reduced(void **state)
+{
+	struct tables t = build(1, 1);
+	gpa_t fadt = table(&t, "FACP"), dsdt;
+
+	(void)state;
+	assert_true(fadt);
+	assert_true(get(fadt + 112, 4) & (1 << 20));	/* HW_REDUCED */
+	assert_true(get(fadt + 112, 4) & (1 << 10));	/* RESET_REG_SUP */
+	assert_int_equal(get(fadt + 116 + 4, 8), LAYOUT_PORT_RESET);
+	assert_int_equal(get(fadt + 244 + 4, 8), LAYOUT_PORT_SLEEP);
+	dsdt = get(fadt + 140, 8);
+	assert_memory_equal(ram + dsdt, "DSDT", 4);
+	assert_sum_is_zero(dsdt, get(dsdt + 4, 4));
+	guest_mem_destroy(t.mem);
+}
+
+static void test_acpi_madt_has_every_possible_cpu(void **state)
+{
+	static const unsigned int maxima[] = { 1, 4, 255 };
+
+	(void)state;
+	for (size_t m = 0; m < 3; m++) {
+		unsigned int boot = (maxima[m] + 1) / 2, cpus = 0, others = 0;
+		struct tables t = build(boot, maxima[m]);
+		gpa_t madt = table(&t, "APIC"), end = madt + get(madt + 4, 4);
+
+		for (gpa_t p = madt + 44; p < end; p += ram[p + 1]) {
+			assert_true(ram[p + 1] >= 2);
+			if (ram[p] != 0) {
+				others++;
+				continue;
+			}
+			assert_int_equal(ram[p + 3], t.ids[cpus]);
+			assert_int_equal(get(p + 4, 4), cpus < boot ? 1 : 2);
+			cpus++;
+		}
+		assert_int_equal(cpus, maxima[m]);
+		assert_int_equal(others, 2);	/* I/O APIC, NMI */
+		guest_mem_destroy(t.mem);
+	}
+}
+
+static void test_acpi_mcfg_covers_the_root_buses(void **state)
+{
+	struct tables t = build(1, 1);
+	gpa_t mcfg = table(&t, "MCFG");
+
+	(void)state;
+	assert_int_equal(get(mcfg + 44, 8), LAYOUT_ECAM);
+	assert_int_equal(ram[mcfg + 54], 0);
+	assert_int_equal(ram[mcfg + 55], 15);
+	guest_mem_destroy(t.mem);
+}
+
+static void test_acpi_info_is_what_the_dsdt_reads(void **state)
+{
+	struct tables t = build(1, 1);
+
+	(void)state;
+	assert_int_equal(get(LAYOUT_ACPI_INFO, 4), 3);
+	assert_int_equal(get(LAYOUT_ACPI_INFO + 4, 4), 0xc0000000);
+	assert_int_equal(get(LAYOUT_ACPI_INFO + 12, 4), 1);
+	assert_int_equal(get(LAYOUT_ACPI_INFO + 16, 8), 0x100000000ull);
+	guest_mem_destroy(t.mem);
+}
+
+static void test_acpi_without_memory_fails(void **state)
+{
+	struct acpi_params p = { .max_cpus = 0 };
+	struct guest_mem *mem;
+	struct error e;
+	gpa_t rsdp;
+
+	(void)state;
+	assert_int_equal(guest_mem_create(&mem), 0);
+	assert_int_equal(acpi_build(&p, mem, &rsdp, &e), -ENOSPC);
+	guest_mem_destroy(mem);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_acpi_root_pointer_is_in_the_bios_area),
+		cmocka_unit_test(test_acpi_fadt_is_hardware_reduced),
+		cmocka_unit_test(test_acpi_madt_has_every_possible_cpu),
+		cmocka_unit_test(test_acpi_mcfg_covers_the_root_buses),
+		cmocka_unit_test(test_acpi_info_is_what_the_dsdt_reads),
+		cmocka_unit_test(test_acpi_without_memory_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

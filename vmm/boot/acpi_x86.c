@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* ACPI tables of the x86_64 machine. Main thread. */
+#include "boot/acpi.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dsdt.hex"
+#include "layout_x86.h"
+
+#define PACKED __attribute__((packed))
+
+/* The INFO region of dsdt.asl. */
+struct PACKED acpi_info {
+	uint32_t root_buses;
+	uint32_t mmio32_base, mmio32_per_bus;
+	uint32_t devices;
+	uint64_t mmio64_base, mmio64_per_bus;
+};
+
+struct PACKED header {			/* 5.2.6 */
+	char signature[4];
+	uint32_t length;
+	uint8_t revision, checksum;
+	char oem_id[6], oem_table_id[8];
+	uint32_t oem_revision;
+	char creator_id[4];
+	uint32_t creator_revision;
+};
+
+struct PACKED address {			/* 5.2.3.2 */
+	uint8_t space, bits, offset, access;
+	uint64_t address;
+};
+
+#define SPACE_IO 1
+
+struct PACKED rsdp {			/* 5.2.5.3 */
+	char signature[8];
+	uint8_t checksum;
+	char oem_id[6];
+	uint8_t revision;
+	uint32_t rsdt;
+	uint32_t length;
+	uint64_t xsdt;
+	uint8_t extended_checksum, reserved[3];
+};
+
+struct PACKED fadt {			/* 5.2.9 */
+	struct header h;
+	uint32_t facs, dsdt;
+	uint8_t reserved0, profile;
+	uint16_t sci;
+	uint8_t legacy[109 - 48];
+	uint16_t boot_arch;
+	uint8_t reserved1;
+	uint32_t flags;
+	struct address reset;
+	uint8_t reset_value;
+	uint16_t arm_boot_arch;
+	uint8_t minor;
+	uint64_t x_facs, x_dsdt;
+	struct address fixed[8];
+	struct address sleep_control, sleep_status;
+	uint64_t hypervisor;
+};
+
+_Static_assert(offsetof(struct fadt, boot_arch) == 109, "FADT layout");
+_Static_assert(sizeof(struct fadt) == 276, "FADT size");
+
+#define FADT_WBINVD		(1u << 0)
+#define FADT_PROC_C1		(1u << 2)
+#define FADT_PWR_BUTTON		(1u << 4)	/* control method, not fixed */
+#define FADT_SLP_BUTTON		(1u << 5)
+#define FADT_RESET_REG_SUP	(1u << 10)
+#define FADT_HW_REDUCED		(1u << 20)
+#define BOOT_ARCH_NO_VGA	(1u << 2)
+#define BOOT_ARCH_NO_ASPM	(1u << 4)
+
+struct PACKED madt {			/* 5.2.12 */
+	struct header h;
+	uint32_t lapic;
+	uint32_t flags;
+};
+
+struct PACKED madt_lapic {		/* 5.2.12.2 */
+	uint8_t type, length, uid, apic_id;
+	uint32_t flags;
+};
+
+struct PACKED madt_ioapic {		/* 5.2.12.3 */
+	uint8_t type, length, id, reserved;
+	uint32_t address, gsi_base;
+};
+
+struct PACKED madt_nmi {		/* 5.2.12.7 */
+	uint8_t type, length, uid;
+	uint16_t flags;
+	uint8_t lint;
+};
+
+struct PACKED mcfg {			/* PCI Firmware 3.2, 4.1.2 */
+	struct header h;
+	uint64_t reserved0;
+	uint64_t base;
+	uint16_t segment;
+	uint8_t first_bus, last_bus;
+	uint32_t reserved1;
+};
+
+struct PACKED xsdt {
+	struct header h;
+	uint64_t tables[3];
+};
+
+static uint8_t checksum(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	uint8_t sum = 0;
+
+	while (len--)
+		sum = (uint8_t)(sum + *p++);
+	return (uint8_t)-sum;
+}
+
+static void finish(struct header *h, const char *signature, uint8_t revision,
+		   size_t len)
+{
+	memcpy(h->signature, signature, 4);
+	h->length = (uint32_t)len;
+	h->revision = revision;
+	memcpy(h->oem_id, "MOTE  ", 6);
+	memcpy(h->oem_table_id, "MOTE    ", 8);
+	h->oem_revision = 1;
+	memcpy(h->creator_id, "MOTE", 4);
+	h->creator_revision = 1;
+	h->checksum = 0;
+	h->checksum = checksum(h, len);
+}
+
+/* Where the next table goes. */
+struct area {
+	struct guest_mem *mem;
+	gpa_t next;
+};
+
+/* Copies a table in; its address, or 0 when there is no room. */
+static gpa_t place(struct area *a, const void *table, size_t len)
+{
+	gpa_t at = a->next;
+
+	if (len > LAYOUT_ACPI_END - at || guest_mem_write(a->mem, at, table, len))
+		return 0;
+	a->next = (at + len + 15) & ~15ull;
+	return at;
+}
+
+static gpa_t place_fadt(struct area *a, gpa_t dsdt)
+{
+	struct fadt t = {
+		.boot_arch = BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_ASPM,
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON |
+			 FADT_SLP_BUTTON | FADT_RESET_REG_SUP | FADT_HW_REDUCED,
+		.reset = { SPACE_IO, 8, 0, 1, LAYOUT_PORT_RESET },
+		.reset_value = 6,
+		.minor = 4,
+		.x_dsdt = dsdt,
+		.sleep_control = { SPACE_IO, 8, 0, 1, LAYOUT_PORT_SLEEP },
+		.sleep_status = { SPACE_IO, 8, 0, 1, LAYOUT_PORT_SLEEP + 1 },
+	};
+
+	memcpy(&t.hypervisor, "MOTE", 4);
+	finish(&t.h, "FACP", 6, sizeof(t));
+	return place(a, &t, sizeof(t));
+}
+
+static gpa_t place_madt(struct area *a, const struct acpi_params *p)
+{
+	size_t len = sizeof(struct madt) +
+		     p->max_cpus * sizeof(struct madt_lapic) +
+		     sizeof(struct madt_ioapic) + sizeof(struct madt_nmi);
+	struct madt *t = calloc(1, len);
+	struct madt_lapic *lapic;
+	struct madt_ioapic *ioapic;
+	gpa_t at;
+
+	if (!t)
+		return 0;
+	t->lapic = LAYOUT_LAPIC;
+	lapic = (struct madt_lapic *)(t + 1);
+	for (unsigned int i = 0; i < p->max_cpus; i++)
+		*lapic++ = (struct madt_lapic){
+			.type = 0, .length = sizeof(*lapic),
+			.uid = (uint8_t)i, .apic_id = (uint8_t)p->apic_ids[i],
+			.flags = i < p->boot_cpus ? 1 : 2, /* online capable */
+		};
+	ioapic = (struct madt_ioapic *)lapic;
+	*ioapic++ = (struct madt_ioapic){
+		.type = 1, .length = sizeof(*ioapic), .address = LAYOUT_IOAPIC,
+	};
+	*(struct madt_nmi *)ioapic = (struct madt_nmi){
+		.type = 4, .length = sizeof(struct madt_nmi), .uid = 0xff,
+		.lint = 1,
+	};
+	finish(&t->h, "APIC", 5, len);
+	at = place(a, t, len);
+	free(t);
+	return at;
+}
+
+static gpa_t place_mcfg(struct area *a, const struct acpi_params *p)
+{
+	struct mcfg t = {
+		.base = LAYOUT_ECAM, .last_bus = (uint8_t)p->last_bus,
+	};
+
+	finish(&t.h, "MCFG", 1, sizeof(t));
+	return place(a, &t, sizeof(t));
+}
+
+static int write_info(const struct acpi_params *p, struct guest_mem *mem)
+{
+	struct acpi_info info = {
+		.root_buses = p->root_buses,
+		.mmio32_base = (uint32_t)p->mmio32_base,
+		.mmio32_per_bus = (uint32_t)p->mmio32_per_bus,
+		.devices = (p->serial ? 1u : 0u) | (p->pvpanic ? 2u : 0u),
+		.mmio64_base = p->mmio64_base,
+		.mmio64_per_bus = p->mmio64_per_bus,
+	};
+
+	return guest_mem_write(mem, LAYOUT_ACPI_INFO, &info, sizeof(info));
+}
+
+static int write_rsdp(struct guest_mem *mem, gpa_t xsdt)
+{
+	struct rsdp r = { .revision = 2, .length = sizeof(r), .xsdt = xsdt };
+
+	memcpy(r.signature, "RSD PTR ", 8);
+	memcpy(r.oem_id, "MOTE  ", 6);
+	r.checksum = checksum(&r, 20);
+	r.extended_checksum = checksum(&r, sizeof(r));
+	return guest_mem_write(mem, LAYOUT_RSDP, &r, sizeof(r));
+}
+
+int acpi_build(const struct acpi_params *p, struct guest_mem *mem,
+	       gpa_t *rsdp, struct error *e)
+{
+	struct area a = { .mem = mem, .next = LAYOUT_ACPI_TABLES };
+	struct xsdt t = { 0 };
+	gpa_t dsdt, xsdt;
+
+	dsdt = place(&a, dsdt_aml_code, sizeof(dsdt_aml_code));
+	t.tables[0] = place_fadt(&a, dsdt);
+	t.tables[1] = place_madt(&a, p);
+	t.tables[2] = place_mcfg(&a, p);
+	finish(&t.h, "XSDT", 1, sizeof(t));
+	xsdt = place(&a, &t, sizeof(t));
+	if (!dsdt || !t.tables[0] || !t.tables[1] || !t.tables[2] || !xsdt ||
+	    write_info(p, mem) || write_rsdp(mem, xsdt))
+		return error_set(e, -ENOSPC, "no room for the ACPI tables");
+	*rsdp = LAYOUT_RSDP;
+	return 0;
+}

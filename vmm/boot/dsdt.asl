@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the x86_64 machine has that no bus can enumerate. Fixed: every number
+ * that depends on the configuration is read from INFO, which boot/acpi_x86.c
+ * fills (struct acpi_info). Addresses are those of layout_x86.h.
+ */
+DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
+{
+    OperationRegion (INFO, SystemMemory, 0xe0100, 0x40)
+    Field (INFO, DWordAcc, NoLock, Preserve)
+    {
+        ROOT, 32,       // bit n: root bus pcie.n is there
+        M32B, 32,       // 32-bit window of bus 0
+        M32L, 32,       // length of each bus's part
+        DEVS, 32,       // bit 0: COM1, bit 1: pvpanic
+        M64B, 64,       // 64-bit window of bus 0
+        M64L, 64,       // length of each bus's part
+    }
+
+    Name (_S5, Package () { 5, 5, 0, 0 })
+
+    Scope (_SB)
+    {
+        // PCI Firmware 3.2, 4.5.1: everything but native hot-plug is granted.
+        Method (POSC, 4, NotSerialized)
+        {
+            CreateDWordField (Arg3, 0, CDW1)
+            If (LNotEqual (Arg0, ToUUID ("33db4d5b-1ff7-401c-9657-7441c03dd766")))
+            {
+                Or (CDW1, 4, CDW1)
+                Return (Arg3)
+            }
+            CreateDWordField (Arg3, 8, CDW3)
+            Store (CDW3, Local0)
+            And (Local0, 0x1c, Local0)
+            If (LNotEqual (Local0, CDW3))
+            {
+                Or (CDW1, 0x10, CDW1)
+            }
+            Store (Local0, CDW3)
+            Return (Arg3)
+        }
+
+        // The resources of root bus Arg0: its bus number and its windows.
+        Method (PCRS, 1, Serialized)
+        {
+            Name (BUF, ResourceTemplate ()
+            {
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,
+                    0, 0, 0, 0, 1, , , BUS)
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+                    NonCacheable, ReadWrite, 0, 0, 0, 0, 1, , , MEM)
+                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+                    Cacheable, ReadWrite, 0, 0, 0, 0, 1, , , HIGH)
+            })
+            CreateWordField (BUF, BUS._MIN, BMIN)
+            CreateWordField (BUF, BUS._MAX, BMAX)
+            CreateDWordField (BUF, MEM._MIN, LMIN)
+            CreateDWordField (BUF, MEM._MAX, LMAX)
+            CreateDWordField (BUF, MEM._LEN, LLEN)
+            CreateQWordField (BUF, HIGH._MIN, HMIN)
+            CreateQWordField (BUF, HIGH._MAX, HMAX)
+            CreateQWordField (BUF, HIGH._LEN, HLEN)
+            Store (Arg0, BMIN)
+            Store (Arg0, BMAX)
+            Add (M32B, Multiply (Arg0, M32L), LMIN)
+            Store (M32L, LLEN)
+            Subtract (Add (LMIN, LLEN), 1, LMAX)
+            Add (M64B, Multiply (Arg0, M64L), HMIN)
+            Store (M64L, HLEN)
+            Subtract (Add (HMIN, HLEN), 1, HMAX)
+            Return (BUF)
+        }
+
+        // Functions use INTA only; slot n is on GSI 16 + n % 4.
+#define ROUTE(slot, gsi) Package () { slot, 0, 0, gsi },
+#define ROUTE4(a, b, c, d) ROUTE(a, 16) ROUTE(b, 17) ROUTE(c, 18) ROUTE(d, 19)
+        Name (PRTA, Package ()
+        {
+            ROUTE4(0x0000ffff, 0x0001ffff, 0x0002ffff, 0x0003ffff)
+            ROUTE4(0x0004ffff, 0x0005ffff, 0x0006ffff, 0x0007ffff)
+            ROUTE4(0x0008ffff, 0x0009ffff, 0x000affff, 0x000bffff)
+            ROUTE4(0x000cffff, 0x000dffff, 0x000effff, 0x000fffff)
+            ROUTE4(0x0010ffff, 0x0011ffff, 0x0012ffff, 0x0013ffff)
+            ROUTE4(0x0014ffff, 0x0015ffff, 0x0016ffff, 0x0017ffff)
+            ROUTE4(0x0018ffff, 0x0019ffff, 0x001affff, 0x001bffff)
+            ROUTE4(0x001cffff, 0x001dffff, 0x001effff, 0x001fffff)
+        })
+
+#define ROOT_BUS(name, number)                                              \
+        Device (name)                                                       \
+        {                                                                   \
+            Name (_HID, EisaId ("PNP0A08"))                                 \
+            Name (_CID, EisaId ("PNP0A03"))                                 \
+            Name (_UID, number)                                             \
+            Name (_SEG, 0)                                                  \
+            Name (_BBN, number)                                             \
+            Method (_STA)                                                   \
+            {                                                               \
+                If (And (ROOT, ShiftLeft (1, number))) { Return (0x0f) }    \
+                Return (0)                                                  \
+            }                                                               \
+            Method (_CRS) { Return (PCRS (number)) }                        \
+            Method (_PRT) { Return (PRTA) }                                 \
+            Method (_OSC, 4) { Return (POSC (Arg0, Arg1, Arg2, Arg3)) }     \
+        }
+        ROOT_BUS(PCI0, 0)
+        ROOT_BUS(PCI1, 1)
+        ROOT_BUS(PCI2, 2)
+        ROOT_BUS(PCI3, 3)
+        ROOT_BUS(PCI4, 4)
+        ROOT_BUS(PCI5, 5)
+        ROOT_BUS(PCI6, 6)
+        ROOT_BUS(PCI7, 7)
+        ROOT_BUS(PCI8, 8)
+        ROOT_BUS(PCI9, 9)
+        ROOT_BUS(PCIA, 10)
+        ROOT_BUS(PCIB, 11)
+        ROOT_BUS(PCIC, 12)
+        ROOT_BUS(PCID, 13)
+        ROOT_BUS(PCIE, 14)
+        ROOT_BUS(PCIF, 15)
+
+        Device (PWRB)
+        {
+            Name (_HID, EisaId ("PNP0C0C"))
+        }
+
+        // ACPI 6.4, 5.6.9: reading EVTS gives the pending events and clears them.
+        Device (GED)
+        {
+            Name (_HID, "ACPI0013")
+            Name (_UID, 0)
+            Name (_CRS, ResourceTemplate ()
+            {
+                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 9 }
+            })
+            OperationRegion (REGS, SystemMemory, 0xfed00000, 4)
+            Field (REGS, DWordAcc, NoLock, WriteAsZeros) { EVTS, 32 }
+            Method (_EVT, 1, Serialized)
+            {
+                Store (EVTS, Local0)
+                If (And (Local0, 1)) { Notify (PWRB, 0x80) }
+            }
+        }
+
+        Device (COM1)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 0)
+            Method (_STA)
+            {
+                If (And (DEVS, 1)) { Return (0x0f) }
+                Return (0)
+            }
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x3f8, 0x3f8, 0, 8)
+                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 4 }
+            })
+        }
+
+        Device (RTC)
+        {
+            Name (_HID, EisaId ("PNP0B00"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x70, 0x70, 0, 2)
+            })
+        }
+
+        Device (PEVT)
+        {
+            Name (_HID, "QEMU0001")
+            Method (_STA)
+            {
+                If (And (DEVS, 2)) { Return (0x0f) }
+                Return (0)
+            }
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x505, 0x505, 0, 1)
+            })
+        }
+    }
+}
