@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disk images: files and host block devices, and the engines that read and
+ * write them without blocking a loop. Knows neither virtio nor the guest.
+ *
+ * A struct block_file is made and closed by the main thread and may be used by
+ * several engines. An engine belongs to one loop: everything about it runs on
+ * that loop's thread.
+ */
+#ifndef MOTE_BLOCK_H
+#define MOTE_BLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "error.h"
+#include "loop.h"
+
+#define BLOCK_SECTOR_BYTES 512
+
+struct block_file;
+
+/*
+ * Opens and locks an image for one writer or many readers. Its size is rounded
+ * down to whole sectors. -EBUSY: locked by someone else; -EINVAL: neither a
+ * file nor a block device, or smaller than a sector; -errno of open().
+ */
+int block_open(struct block_file **out, const char *path, bool readonly,
+	       struct error *e);
+void block_close(struct block_file *f);
+
+uint64_t block_size_bytes(const struct block_file *f);
+/* What requests should be multiples of: 512, or a host device's block size. */
+uint32_t block_granule_bytes(const struct block_file *f);
+bool block_readonly(const struct block_file *f);
+bool block_can_discard(const struct block_file *f);
+bool block_can_write_zeroes(const struct block_file *f);
+
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,		/* what has completed before is durable */
+	BLOCK_DISCARD,		/* the content becomes undefined */
+	BLOCK_WRITE_ZEROES,
+};
+
+/* Caller's; stays valid and untouched from submit to done. */
+struct block_request {
+	enum block_op op;
+	bool durable;		/* a write that is durable when it completes */
+	bool may_unmap;		/* zeroes may become a hole */
+	/* In bytes and inside the image; len is what iov adds up to. Not 0,
+	 * except in a flush. */
+	uint64_t offset, len_bytes;
+	struct iovec *iov;	/* the engine changes it; at most IOV_MAX */
+	uint32_t iov_count;
+	/* May submit other requests. The request is the caller's again. */
+	void (*done)(struct block_request *r);
+	int result;		/* 0 or -errno, once done */
+
+	unsigned int step;	/* the engine's, from here on */
+	struct block_request *next;
+};
+
+enum block_engine_kind {
+	BLOCK_ENGINE_AUTO,	/* io_uring, or sync where it is not allowed */
+	BLOCK_ENGINE_URING,
+	BLOCK_ENGINE_SYNC,	/* blocks the loop while it works */
+};
+
+struct block_engine;
+
+/*
+ * At most depth requests are in flight at a time. batch_done(opaque) follows
+ * one or more done() calls, so that a device notifies once a batch.
+ */
+int block_engine_create(struct block_engine **out, struct block_file *f,
+			struct loop *loop, unsigned int depth,
+			enum block_engine_kind kind,
+			void (*batch_done)(void *opaque), void *opaque);
+/* Nothing may be in flight. */
+void block_engine_destroy(struct block_engine *e);
+enum block_engine_kind block_engine_kind(const struct block_engine *e);
+
+/* Queues a request; it starts at the next block_engine_kick(). */
+void block_engine_submit(struct block_engine *e, struct block_request *r);
+/* Starts what is queued; some of it may be done on return. */
+void block_engine_kick(struct block_engine *e);
+/* Kicks, and waits until nothing is in flight. */
+void block_engine_drain(struct block_engine *e);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The io_uring engine: one ring, whose descriptor the loop watches. The
+ * engine's loop.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "block/engine.h"
+
+struct uring {
+	struct block_engine base;
+	struct io_uring ring;
+	struct loop_watch watch;
+	bool reaping;		/* completions are being handed out */
+};
+
+static void prepare(struct uring *u, struct block_request *r)
+{
+	/* As many entries as requests in flight: one is always free. */
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	int fd = u->base.fd;
+
+	assert(sqe);
+	switch (r->op) {
+	case BLOCK_READ:
+		io_uring_prep_readv(sqe, fd, r->iov, r->iov_count, r->offset);
+		break;
+	case BLOCK_WRITE:
+		io_uring_prep_writev2(sqe, fd, r->iov, r->iov_count, r->offset,
+				      r->durable ? RWF_DSYNC : 0);
+		break;
+	case BLOCK_FLUSH:
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		io_uring_prep_fallocate(sqe, fd, block_request_mode(r),
+					(off_t)r->offset, (off_t)r->len_bytes);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, r);
+}
+
+/*
+ * -EAGAIN and -EBUSY pass when something completes. With nothing under way in
+ * the kernel only time helps: it is short of memory.
+ */
+static void submit_prepared(struct uring *u)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+
+	while (io_uring_sq_ready(&u->ring)) {
+		if (io_uring_submit(&u->ring) >= 0)
+			continue;
+		if (u->base.in_flight > io_uring_sq_ready(&u->ring))
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/*
+ * Hands out what has completed up to now. A request submitted meanwhile that
+ * completes at once waits for the next round, so that one disk cannot keep the
+ * loop for itself.
+ */
+static void reap(struct uring *u)
+{
+	unsigned int count = io_uring_cq_ready(&u->ring);
+	struct io_uring_cqe *cqe;
+	bool any = false;
+
+	if (u->reaping || !count)
+		return;
+	u->reaping = true;
+	while (count-- && !io_uring_peek_cqe(&u->ring, &cqe)) {
+		struct block_request *r = io_uring_cqe_get_data(cqe);
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&u->ring, cqe);
+		if (!block_request_advance(r, res)) {
+			prepare(u, r);
+			continue;
+		}
+		block_request_done(&u->base, r);
+		any = true;
+	}
+	submit_prepared(u);
+	if (any)
+		u->base.batch_done(u->base.opaque);
+	u->reaping = false;
+}
+
+static void uring_submit(struct block_engine *e, struct block_request *r)
+{
+	prepare((struct uring *)e, r);
+}
+
+static void uring_kick(struct block_engine *e)
+{
+	struct uring *u = (struct uring *)e;
+
+	submit_prepared(u);
+	reap(u);
+}
+
+static void uring_wait(struct block_engine *e)
+{
+	struct uring *u = (struct uring *)e;
+	struct io_uring_cqe *cqe;
+
+	submit_prepared(u);
+	while (io_uring_wait_cqe(&u->ring, &cqe) == -EINTR)
+		;
+	reap(u);
+}
+
+static void on_ring(struct loop_watch *w, uint32_t events)
+{
+	(void)events;
+	reap(w->opaque);
+}
+
+static void uring_destroy(struct block_engine *e)
+{
+	struct uring *u = (struct uring *)e;
+
+	loop_remove(&u->watch);
+	io_uring_queue_exit(&u->ring);
+	free(u);
+}
+
+static const struct block_engine_ops uring_ops = {
+	.kind = BLOCK_ENGINE_URING,
+	.submit = uring_submit,
+	.kick = uring_kick,
+	.wait = uring_wait,
+	.destroy = uring_destroy,
+};
+
+int block_uring_create(struct block_engine **out, struct loop *loop,
+		       unsigned int depth)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	int ret;
+
+	if (!u)
+		return -ENOMEM;
+	u->base.ops = &uring_ops;
+	u->watch.fd = -1;
+	ret = io_uring_queue_init(depth, &u->ring, 0);
+	if (ret)
+		goto err_free;
+	ret = loop_add(loop, &u->watch, u->ring.ring_fd, EPOLLIN, on_ring, u);
+	if (ret)
+		goto err_ring;
+	*out = &u->base;
+	return 0;
+
+err_ring:
+	io_uring_queue_exit(&u->ring);
+err_free:
+	free(u);
+	return ret;
+}
