@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/* Defaults, validation and what is derived. Main thread. */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#define MIB		(1ull << 20)
+#define MEMORY_MIN	(16ull << 20)
+#define MEMORY_MAX	(16ull << 40)
+#define PAGE		4096ull
+#define MAX_DISK_QUEUES	16
+#define SERIAL_MAX	20		/* VIRTIO_BLK_ID_BYTES */
+#define ID_MAX		127
+
+void config_init(struct vm_config *c)
+{
+	*c = (struct vm_config){
+		.memory.size_bytes = CONFIG_DEFAULT_MEMORY,
+		.cpus.count = 1,
+		.serial.kind = CHAR_STDIO,
+		.rng = true,
+		.monitor.fd = -1,
+		.log_level = LOG_WARN,
+	};
+}
+
+static void free_list(char **list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(list[i]);
+	free(list);
+}
+
+void config_deinit(struct vm_config *c)
+{
+	for (size_t i = 0; i < c->disk_count; i++) {
+		free(c->disks[i].path);
+		free(c->disks[i].id);
+		free(c->disks[i].serial);
+	}
+	free(c->disks);
+	free_list(c->initrds, c->initrd_count);
+	free_list(c->params, c->param_count);
+	free_list(c->cpus.features, c->cpus.feature_count);
+	free(c->kernel);
+	free(c->memory.path);
+	free(c->rootfs.path);
+	free(c->serial.path);
+	free(c->console.path);
+	free(c->rng_source);
+	free(c->monitor.path);
+	free(c->id);
+	free(c->uuid);
+	free(c->kernel_cache);
+	free(c->exit_report);
+	free(c->log_file);
+	config_init(c);
+}
+
+int config_parse_size(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	unsigned int shift = 20;
+	unsigned long long n;
+	const char *unit;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno)
+		return -ERANGE;
+	if (*end) {
+		unit = strchr(units, toupper((unsigned char)*end));
+		if (!unit || end[1])
+			return -EINVAL;
+		shift = 10 * (unsigned int)(unit - units + 1);
+	}
+	if (n > UINT64_MAX >> shift)
+		return -ERANGE;
+	*bytes = n << shift;
+	return 0;
+}
+
+static int out_of_memory(struct error *e)
+{
+	return error_set(e, -ENOMEM, "out of memory");
+}
+
+static int find_kernel(struct vm_config *c, struct error *e)
+{
+	char installed[sizeof("/boot/vmlinuz-") + 65];
+	const char *const places[] = { "bzImage", "arch/x86/boot/bzImage",
+				       "vmlinux", installed };
+	struct utsname u;
+	struct stat st;
+
+	if (c->kernel)
+		return 0;
+	uname(&u);
+	snprintf(installed, sizeof(installed), "/boot/vmlinuz-%s", u.release);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		if (stat(places[i], &st) || S_ISDIR(st.st_mode))
+			continue;
+		c->kernel = strdup(places[i]);
+		c->kernel_defaulted = true;
+		return c->kernel ? 0 : out_of_memory(e);
+	}
+	return error_config(e, -ENOENT, "no kernel: --kernel FILE, or one of "
+			    "./bzImage, ./arch/x86/boot/bzImage, ./vmlinux, %s",
+			    installed);
+}
+
+static int check_memory(const struct config_memory *m, struct error *e)
+{
+	unsigned long long bytes = m->size_bytes;
+
+	if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
+		return error_config(e, -EINVAL, "--memory: %llu %s: from 16M "
+				    "to 16T",
+				    bytes % MIB ? bytes >> 10 : bytes >> 20,
+				    bytes % MIB ? "KiB" : "MiB");
+	if (bytes % PAGE)
+		return error_config(e, -EINVAL, "--memory: %llu KiB are not "
+				    "whole pages of 4 KiB", bytes >> 10);
+	if ((m->max_bytes && m->max_bytes != m->size_bytes) || m->slots)
+		return error_config(e, -EINVAL, "--memory: max and slots: this "
+				    "version cannot add memory");
+	if (m->hugepages && m->path)
+		return error_config(e, -EINVAL, "--memory: hugepages and path "
+				    "exclude each other");
+	if (m->hugepages && m->size_bytes % (2 << 20))
+		return error_config(e, -EINVAL, "--memory: with hugepages, a "
+				    "multiple of 2M");
+	return 0;
+}
+
+/* Threads × cores × sockets must make exactly max vCPUs. */
+static int check_cpus(struct config_cpus *c, struct error *e)
+{
+	unsigned long long product = 1;
+	unsigned int *parts[] = { &c->threads, &c->cores, &c->sockets };
+	unsigned int given = 0;
+
+	if (!c->count || c->count > CONFIG_MAX_CPUS)
+		return error_config(e, -EINVAL, "--cpus: %u: from 1 to %u",
+				    c->count, CONFIG_MAX_CPUS);
+	if (c->max && c->max != c->count)
+		return error_config(e, -EINVAL, "--cpus: max=%u: this version "
+				    "cannot add vCPUs", c->max);
+	c->max = c->count;
+	for (size_t i = 0; i < 3; i++) {
+		if (*parts[i] > CONFIG_MAX_CPUS)
+			return error_config(e, -EINVAL, "--cpus: %u threads, "
+					    "cores or sockets: at most %u",
+					    *parts[i], CONFIG_MAX_CPUS);
+		if (*parts[i]) {
+			given++;
+			product *= *parts[i];
+		}
+	}
+	/* Of what is not given cores, or else sockets, fill; the rest is 1. */
+	if (given < 3 && c->max % product == 0) {
+		unsigned int *rest = !c->cores ? &c->cores :
+				     !c->sockets ? &c->sockets : &c->threads;
+
+		*rest = (unsigned int)(c->max / product);
+		product = c->max;
+	}
+	if (product != c->max)
+		return error_config(e, -EINVAL, "--cpus: threads, cores and "
+				    "sockets make %llu, not %u", product,
+				    c->max);
+	for (size_t i = 0; i < 3; i++)
+		if (!*parts[i])
+			*parts[i] = 1;
+	return 0;
+}
+
+static bool id_taken(const struct vm_config *c, const char *id)
+{
+	for (size_t i = 0; i < c->disk_count; i++)
+		if (c->disks[i].id && !strcmp(c->disks[i].id, id))
+			return true;
+	return false;
+}
+
+static int name_disk(struct vm_config *c, struct config_disk *d,
+		     struct error *e)
+{
+	char id[24];
+
+	for (unsigned int n = 0; !d->id; n++) {
+		snprintf(id, sizeof(id), "disk%u", n);
+		if (id_taken(c, id))
+			continue;
+		d->id = strdup(id);
+		if (!d->id)
+			return out_of_memory(e);
+	}
+	return 0;
+}
+
+/* Ids stand in error texts, replies and sub-option lists. */
+static int check_disk_id(const struct vm_config *c,
+			 const struct config_disk *d, struct error *e)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-";
+
+	if (!*d->id || strlen(d->id) > ID_MAX ||
+	    d->id[strspn(d->id, allowed)])
+		return error_config(e, -EINVAL, "--disk: id '%s': up to %u "
+				    "letters, digits and ._:-", d->id, ID_MAX);
+	for (const struct config_disk *p = c->disks; p < d; p++)
+		if (p->id && !strcmp(p->id, d->id))
+			return error_config(e, -EINVAL, "--disk: id '%s' is "
+					    "given twice", d->id);
+	if (c->rootfs.path && !strcmp(d->id, "rootfs"))
+		return error_config(e, -EINVAL, "--disk: id 'rootfs' is that "
+				    "of --rootfs");
+	return 0;
+}
+
+static int check_disk(struct vm_config *c, struct config_disk *d,
+		      struct error *e)
+{
+	int ret = d->id ? check_disk_id(c, d, e) : 0;
+
+	if (ret)
+		return ret;
+	if (!d->queues || d->queues > MAX_DISK_QUEUES)
+		return error_config(e, -EINVAL, "--disk: queues=%u: from 1 to "
+				    "%u", d->queues, MAX_DISK_QUEUES);
+	if (d->serial && strlen(d->serial) > SERIAL_MAX)
+		return error_config(e, -EINVAL, "--disk: serial '%s' is longer "
+				    "than %u bytes", d->serial, SERIAL_MAX);
+	if (d->format == DISK_VHD)
+		return error_config(e, -EINVAL, "--disk: format=vhd is not "
+				    "supported by this version");
+	if (d->direct)
+		return error_config(e, -EINVAL, "--disk: direct=on is not "
+				    "supported by this version");
+	return name_disk(c, d, e);
+}
+
+static int check_boot(const struct vm_config *c, struct error *e)
+{
+	for (size_t i = 0; i < c->param_count; i++)
+		if (strpbrk(c->params[i], "\n\r"))
+			return error_config(e, -EINVAL,
+					    "--params: a line break inside");
+	if (!c->rootfs.path)
+		return 0;
+	if (c->rootfs.type == ROOTFS_PMEM)
+		return error_config(e, -EINVAL, "--rootfs: type=pmem is not "
+				    "supported by this version");
+	if (c->rootfs.type == ROOTFS_INITRD && c->initrd_count)
+		return error_config(e, -EINVAL, "--rootfs type=initrd and "
+				    "--initrd exclude each other");
+	return 0;
+}
+
+static int check_consoles(const struct vm_config *c, struct error *e)
+{
+	if (c->serial.kind == CHAR_STDIO && c->console.kind == CHAR_STDIO)
+		return error_config(e, -EINVAL, "--serial and --console: only "
+				    "one can be stdio (try --serial null)");
+	if (c->serial.path && c->console.path &&
+	    !strcmp(c->serial.path, c->console.path))
+		return error_config(e, -EINVAL, "--serial and --console: both "
+				    "are %s", c->serial.path);
+	if (c->monitor.path &&
+	    ((c->serial.path && !strcmp(c->monitor.path, c->serial.path)) ||
+	     (c->console.path && !strcmp(c->monitor.path, c->console.path))))
+		return error_config(e, -EINVAL, "--monitor: %s is a console's "
+				    "path too", c->monitor.path);
+	return 0;
+}
+
+static int check_names(const struct vm_config *c, struct error *e)
+{
+	for (const char *p = c->id; p && *p; p++)
+		if (iscntrl((unsigned char)*p))
+			return error_config(e, -EINVAL,
+					    "--id: a control character inside");
+	if (!c->rng && c->rng_source)
+		return error_config(e, -EINVAL, "--rng: off and source exclude "
+				    "each other");
+	return 0;
+}
+
+/* RFC 4122: version 4, variant 1. */
+static int make_uuid(struct vm_config *c, struct error *e)
+{
+	uint8_t b[16];
+	char text[37];
+
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return error_errno(e, -errno, "--uuid: getrandom");
+	b[6] = (b[6] & 0x0f) | 0x40;
+	b[8] = (b[8] & 0x3f) | 0x80;
+	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-"
+		 "%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+		 b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+		 b[13], b[14], b[15]);
+	c->uuid = strdup(text);
+	return c->uuid ? 0 : out_of_memory(e);
+}
+
+static int check_uuid(struct vm_config *c, struct error *e)
+{
+	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	size_t i = 0;
+
+	if (!c->uuid)
+		return make_uuid(c, e);
+	while (shape[i] && (shape[i] == 'x' ?
+			    isxdigit((unsigned char)c->uuid[i]) != 0 :
+			    c->uuid[i] == '-'))
+		i++;
+	if (shape[i] || c->uuid[i])
+		return error_config(e, -EINVAL, "--uuid: '%s' is not of the "
+				    "form %s", c->uuid, shape);
+	for (char *p = c->uuid; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return 0;
+}
+
+int config_validate(struct vm_config *c, struct error *e)
+{
+	int ret = check_memory(&c->memory, e);
+
+	if (!ret)
+		ret = check_cpus(&c->cpus, e);
+	for (size_t i = 0; !ret && i < c->disk_count; i++)
+		ret = check_disk(c, &c->disks[i], e);
+	if (!ret)
+		ret = check_boot(c, e);
+	if (!ret)
+		ret = check_consoles(c, e);
+	if (!ret)
+		ret = check_names(c, e);
+	if (!ret)
+		ret = check_uuid(c, e);
+	if (!ret)
+		ret = find_kernel(c, e);
+	return ret;
+}

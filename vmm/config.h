@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the user asked for: one struct, filled from the command line (cli.c) and
+ * from a JSON document (config_json.c) alike, validated before any resource is
+ * made. Main thread only. All strings and arrays are owned by the struct.
+ */
+#ifndef MOTE_CONFIG_H
+#define MOTE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+#define CONFIG_MAX_CPUS		255
+#define CONFIG_DEFAULT_MEMORY	(512ull << 20)
+
+enum config_char_kind {
+	CHAR_NONE,	/* no such device */
+	CHAR_STDIO,
+	CHAR_NULL,
+	CHAR_FILE,
+	CHAR_UNIX,
+	CHAR_PTY,
+};
+
+struct config_char {
+	enum config_char_kind kind;
+	char *path;		/* file, unix */
+};
+
+struct config_memory {
+	uint64_t size_bytes;
+	uint64_t max_bytes;	/* 0: no growth */
+	unsigned int slots;
+	char *path;		/* a file or a directory; NULL: anonymous */
+	bool share, prealloc, hugepages;
+};
+
+struct config_cpus {
+	unsigned int count;	/* booted, 1..255 */
+	unsigned int max;	/* ≥ count */
+	unsigned int threads, cores, sockets; /* per core, per socket, total;
+					       * product ≥ max */
+	char **features;	/* "+feat" / "-feat", from --cpu host,… */
+	size_t feature_count;
+};
+
+enum config_disk_format { DISK_RAW, DISK_VHD };
+
+struct config_disk {
+	char *path;
+	char *id;		/* never NULL after validation: disk0, disk1 … */
+	enum config_disk_format format;
+	bool readonly, direct, no_flush;
+	unsigned int queues;	/* 1.. */
+	char *serial;		/* NULL: the id */
+};
+
+enum config_rootfs_type { ROOTFS_DISK, ROOTFS_PMEM, ROOTFS_INITRD };
+
+struct config_rootfs {
+	char *path;		/* NULL: none */
+	enum config_rootfs_type type;
+};
+
+struct config_monitor {
+	char *path;		/* NULL: none, or by descriptor */
+	int fd;			/* -1: none; an inherited listening socket */
+};
+
+enum config_on_reboot { ON_REBOOT_REBOOT, ON_REBOOT_EXIT };
+enum config_on_panic { ON_PANIC_EXIT, ON_PANIC_PAUSE };
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+struct vm_config {
+	char *kernel;
+	bool kernel_defaulted;	/* found by config_validate(), not named */
+	char **initrds;
+	size_t initrd_count;
+	char **params;		/* each -p, in order */
+	size_t param_count;
+	struct config_memory memory;
+	struct config_cpus cpus;
+	struct config_disk *disks;
+	size_t disk_count;
+	struct config_rootfs rootfs;
+	struct config_char serial;	/* default stdio */
+	struct config_char console;	/* default none */
+	bool rng;			/* default true */
+	char *rng_source;		/* NULL: getrandom() */
+	struct config_monitor monitor;
+	char *id;			/* NULL: none given */
+	char *uuid;			/* generated when absent */
+	char *kernel_cache;		/* NULL: default; "off" */
+	char *exit_report;
+	bool exit_port;
+	bool paused;
+	enum config_on_reboot on_reboot;
+	enum config_on_panic on_panic;
+	enum log_level log_level;
+	char *log_file;
+};
+
+void config_init(struct vm_config *c);	/* defaults */
+void config_deinit(struct vm_config *c);
+
+/*
+ * Checks everything that can be checked without making a resource and fills
+ * what is derived (ids, UUID, topology, the kernel's default path). Class
+ * InvalidConfig on failure.
+ */
+int config_validate(struct vm_config *c, struct error *e);
+
+/* A JSON document into c (defaults already there); unknown keys are errors. */
+int config_json_load(struct vm_config *c, const char *path, struct error *e);
+/* The effective configuration as JSON; malloc()ed, NULL when out of memory. */
+char *config_json_print(const struct vm_config *c);
+
+/* "512M", "4G", "1024" (MiB) → bytes. -EINVAL, -ERANGE. */
+int config_parse_size(const char *text, uint64_t *bytes);
+
+#endif

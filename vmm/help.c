@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* What `mote help` prints; the options come from their table. Main thread. */
+#include <string.h>
+
+#include "cli.h"
+#include "nearest.h"
+#include "options.h"
+
+static void help_run(FILE *out);
+static void help_ctl(FILE *out);
+
+static const struct command {
+	const char *name;
+	const char *usage;
+	const char *summary;
+	void (*more)(FILE *out);
+} commands[] = {
+	{ "run", "mote run -k KERNEL [options]",
+	  "create a VM and run it in the foreground", help_run },
+	{ "ctl", "mote ctl SOCKET [COMMAND [key=value]...] [--pretty] [--follow]",
+	  "one monitor command; without COMMAND, the list of commands",
+	  help_ctl },
+	{ "help", "mote help [COMMAND]", "this, or what a command takes",
+	  NULL },
+	{ "version", "mote version", "print the version", NULL },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* A sub-option: what it takes, and what it is in the column after that. */
+static void print_field(FILE *out, const struct field *f)
+{
+	int used = fprintf(out, "         %s=%s", f->name, f->argument);
+
+	fprintf(out, "%*s", used < 28 ? 28 - used : 1, "");
+	for (const char *p = f->help; *p; p++) {
+		fputc(*p, out);
+		if (*p == '\n')
+			fprintf(out, "%28s", "");
+	}
+	fputc('\n', out);
+}
+
+static void print_option(FILE *out, const struct option *o)
+{
+	if (o->letter)
+		fprintf(out, "  -%c, --%s", o->letter, o->name);
+	else
+		fprintf(out, "  --%s", o->name);
+	fprintf(out, "%s%s\n         ", o->argument ? " " : "",
+		o->argument ? o->argument : "");
+	for (const char *p = o->help; *p; p++) {
+		fputc(*p, out);
+		if (*p == '\n')
+			fputs("         ", out);
+	}
+	fputs(o->repeatable ? "; repeatable\n" : "\n", out);
+	for (const struct field *f = o->fields; f && f->name; f++)
+		if (f->help)
+			print_field(out, f);
+}
+
+static void print_planned(FILE *out)
+{
+	fputs("\nNot in this version:", out);
+	for (size_t i = 0; options_planned[i]; i++)
+		fprintf(out, "%s --%s", i % 5 ? "" : "\n ", options_planned[i]);
+	fputs("\nand hot-plug: memory and vCPUs beyond those at the start.\n",
+	      out);
+}
+
+static void help_run(FILE *out)
+{
+	fputs("\nOptions:\n", out);
+	for (const struct option *o = options; o->name; o++)
+		print_option(out, o);
+	fputs("  --config FILE\n"
+	      "         a JSON document with the long names as keys (and disks "
+	      "for --disk);\n"
+	      "         options apply on top of it: scalars replace, lists "
+	      "append, the same\n"
+	      "         id replaces\n"
+	      "  --print-config\n"
+	      "         print the effective configuration and exit\n\n"
+	      "In a list of sub-options the first bare word is the path, back "
+	      "end or size; `,,`\n"
+	      "is a literal comma.\n\n"
+	      "The generated kernel command line holds\n"
+	      "  console=ttyS0, console=hvc0  for each console that goes "
+	      "somewhere; the last\n"
+	      "                               is /dev/console: that on stdio, or "
+	      "else hvc0\n"
+	      "  panic=1 reboot=panic_warm    so that a panic is seen, with or "
+	      "without a driver\n"
+	      "  root=/dev/vda rw             with --rootfs type=disk\n"
+	      "and then every --params.\n\n"
+	      "Keys on stdio: Ctrl-a x quits, Ctrl-a Ctrl-a sends Ctrl-a, "
+	      "Ctrl-a b a break,\n"
+	      "Ctrl-a s prints the VM's status, Ctrl-a h the keys.\n\n"
+	      "Exit status: 0 the guest powered off, or rebooted under "
+	      "--on-reboot exit, or\n"
+	      "quit, or SIGTERM, SIGINT, SIGHUP; 1 mote failed, or terminate; "
+	      "2 usage or\n"
+	      "configuration; 3 the guest panicked; 4 the guest died (KVM "
+	      "internal error or\n"
+	      "triple fault); 64 to 127 --exit-port.\n", out);
+	print_planned(out);
+}
+
+static void help_ctl(FILE *out)
+{
+	fputs("\nPrints the command's result as JSON. Values are numbers, true, "
+	      "false, JSON, or\n"
+	      "else strings; a.b=c is a key inside a.\n"
+	      "  --pretty   indent the result\n"
+	      "  --follow   print events, one a line, until the VM ends\n\n"
+	      "Exit status: 0 done; 1 the command failed; 2 usage, or no "
+	      "monitor at SOCKET.\n", out);
+}
+
+bool cli_help(FILE *out, const char *topic)
+{
+	if (!topic) {
+		fputs("mote: a small KVM virtual machine monitor\n\n", out);
+		for (size_t i = 0; i < COMMANDS; i++)
+			fprintf(out, "  %s\n         %s\n", commands[i].usage,
+				commands[i].summary);
+		return true;
+	}
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (strcmp(commands[i].name, topic))
+			continue;
+		fprintf(out, "usage: %s\n\n%s\n", commands[i].usage,
+			commands[i].summary);
+		if (commands[i].more)
+			commands[i].more(out);
+		return true;
+	}
+	return false;
+}
+
+const char *cli_nearest_command(const char *name)
+{
+	struct nearest near = { .word = name };
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		nearest_offer(&near, commands[i].name);
+	return near.best;
+}
+
+bool cli_command_is_planned(const char *name)
+{
+	return !strcmp(name, "restore") || !strcmp(name, "merge");
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* Values and sections: JSON ⇄ members of structs. Main thread. */
+#include "option_fields.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nearest.h"
+#include "suboptions.h"
+
+static int no_memory(struct error *e)
+{
+	return error_set(e, -ENOMEM, "out of memory");
+}
+
+/* C would see less of it than JSON does. */
+static bool has_nul(struct json_object *v)
+{
+	return json_object_is_type(v, json_type_string) &&
+	       strlen(json_object_get_string(v)) !=
+		       (size_t)json_object_get_string_len(v);
+}
+
+int option_get_string(struct json_object *v, char **out, const char *label,
+		      struct error *e)
+{
+	const char *text;
+
+	if (!json_object_is_type(v, json_type_string))
+		return error_config(e, -EINVAL, "%s: not a string: %s", label,
+				    json_object_to_json_string(v));
+	text = json_object_get_string(v);
+	if (has_nul(v))
+		return error_config(e, -EINVAL, "%s: a NUL inside", label);
+	if (!*text)
+		return error_config(e, -EINVAL, "%s: empty", label);
+	free(*out);
+	*out = strdup(text);
+	return *out ? 0 : no_memory(e);
+}
+
+int option_get_bool(struct json_object *v, bool *out, const char *label,
+		    struct error *e)
+{
+	const char *text = json_object_get_string(v);
+
+	if (json_object_is_type(v, json_type_boolean))
+		*out = json_object_get_boolean(v);
+	else if (text && (!strcmp(text, "on") || !strcmp(text, "true")))
+		*out = true;
+	else if (text && (!strcmp(text, "off") || !strcmp(text, "false")))
+		*out = false;
+	else
+		return error_config(e, -EINVAL, "%s: '%s' is neither on nor "
+				    "off", label, text ? text : "null");
+	return 0;
+}
+
+static int get_uint(struct json_object *v, unsigned int *out,
+		    const char *label, struct error *e)
+{
+	const char *text = json_object_get_string(v);
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = text ? strtoul(text, &end, 10) : 0;
+	if (!text || *text < '0' || *text > '9' || *end)
+		return error_config(e, -EINVAL, "%s: '%s' is not a number",
+				    label, text ? text : "null");
+	if (errno || n > INT_MAX)
+		return error_config(e, -ERANGE, "%s: '%s' is too large", label,
+				    text);
+	*out = (unsigned int)n;
+	return 0;
+}
+
+static int get_size(struct json_object *v, uint64_t *out, const char *label,
+		    struct error *e)
+{
+	const char *text = json_object_get_string(v);
+	int ret = text ? config_parse_size(text, out) : -EINVAL;
+
+	if (ret)
+		return error_config(e, ret, "%s: '%s' is %s", label,
+				    text ? text : "null", ret == -ERANGE ?
+				    "too large" : "not a size (such as 512M)");
+	return 0;
+}
+
+int option_get_enum(struct json_object *v, const char *const *names, int *out,
+		    const char *label, struct error *e)
+{
+	const char *text = json_object_get_string(v);
+	char all[128] = "";
+
+	for (int i = 0; names[i]; i++) {
+		size_t used = strlen(all);
+
+		if (text && !strcmp(text, names[i])) {
+			*out = i;
+			return 0;
+		}
+		snprintf(all + used, sizeof(all) - used, "%s%s",
+			 i ? ", " : "", names[i]);
+	}
+	return error_config(e, -EINVAL, "%s: '%s' is not one of %s", label,
+			    text ? text : "null", all);
+}
+
+static int set_field(void *base, const struct field *f, struct json_object *v,
+		     const char *label, struct error *e)
+{
+	void *member = (char *)base + f->offset;
+	char where[96];
+	int ret;
+
+	snprintf(where, sizeof(where), "%s: %s", label, f->name);
+	if (has_nul(v))
+		return error_config(e, -EINVAL, "%s: a NUL inside", where);
+	switch (f->type) {
+	case FIELD_STRING:
+		return option_get_string(v, member, where, e);
+	case FIELD_UINT:
+		ret = get_uint(v, member, where, e);
+		if (!ret && f->positive && !*(unsigned int *)member)
+			ret = error_config(e, -EINVAL, "%s: 0: at least 1",
+					   where);
+		return ret;
+	case FIELD_SIZE:
+		return get_size(v, member, where, e);
+	case FIELD_ENUM:
+		return option_get_enum(v, f->names, member, where, e);
+	default:
+		ret = option_get_bool(v, member, where, e);
+		if (!ret && f->inverted)
+			*(bool *)member = !*(bool *)member;
+		return ret;
+	}
+}
+
+static const struct field *find_field(const struct field *fields,
+				      const char *name, const char *label,
+				      struct error *e)
+{
+	struct nearest near = { .word = name };
+
+	for (const struct field *f = fields; f->name; f++) {
+		if (!strcmp(f->name, name))
+			return f;
+		nearest_offer(&near, f->name);
+	}
+	if (near.best)
+		error_config(e, -EINVAL, "%s: unknown sub-option '%s'; did you "
+			     "mean '%s'?", label, name, near.best);
+	else
+		error_config(e, -EINVAL, "%s: unknown sub-option '%s'", label,
+			     name);
+	return NULL;
+}
+
+static int text_object(const struct option *o, const char *text,
+		       const char *label, struct json_object **out,
+		       struct error *e)
+{
+	struct json_object *object;
+	struct suboptions s;
+	int ret = suboptions_parse(&s, text, e);
+
+	if (ret)
+		return error_prefix(e, ret, "%s", label);
+	object = json_object_new_object();
+	if (!object)
+		ret = no_memory(e);
+	for (size_t i = 0; !ret && i < s.count; i++) {
+		const char *key = s.items[i].key;
+
+		if (key && !*key)
+			ret = error_config(e, -EINVAL, "%s: '=%s': no name "
+					   "before the '='", label,
+					   s.items[i].value);
+		else if (!key && (i > 0 || !o->bare))
+			ret = error_config(e, -EINVAL, "%s: '%s' is no "
+					   "sub-option (a comma in a value is "
+					   "written ,,)", label,
+					   s.items[i].value);
+		else if (json_object_object_get_ex(object, key ? key : o->bare,
+						   NULL))
+			ret = error_config(e, -EINVAL, "%s: %s is given twice",
+					   label, key ? key : o->bare);
+		else
+			json_object_object_add(object, key ? key : o->bare,
+					       json_object_new_string(
+						       s.items[i].value));
+	}
+	suboptions_deinit(&s);
+	if (ret)
+		json_object_put(object);
+	else
+		*out = object;
+	return ret;
+}
+
+static bool bare_is_number(const struct option *o)
+{
+	for (const struct field *f = o->fields; f && f->name; f++)
+		if (!strcmp(f->name, o->bare))
+			return f->type == FIELD_UINT || f->type == FIELD_SIZE;
+	return false;
+}
+
+int option_object(const struct option *o, struct json_object *value,
+		  const char *label, struct json_object **out,
+		  struct error *e)
+{
+	bool number = json_object_is_type(value, json_type_int);
+
+	if (json_object_is_type(value, json_type_object)) {
+		*out = json_object_get(value);
+		return 0;
+	}
+	if (!json_object_is_type(value, json_type_string) &&
+	    !(number && bare_is_number(o)))
+		return error_config(e, -EINVAL, "%s: neither an object nor a "
+				    "string: %s", label,
+				    json_object_to_json_string(value));
+	if (has_nul(value))
+		return error_config(e, -EINVAL, "%s: a NUL inside", label);
+	return text_object(o, json_object_get_string(value), label, out, e);
+}
+
+int option_fields_set(void *base, const struct option *o,
+		      struct json_object *value, const char *label,
+		      struct error *e)
+{
+	struct json_object *object = NULL;
+	int ret = option_object(o, value, label, &object, e);
+
+	if (ret)
+		return ret;
+	json_object_object_foreach(object, name, v) {
+		const struct field *f = find_field(o->fields, name, label, e);
+
+		ret = f ? set_field(base, f, v, label, e) : -EINVAL;
+		if (ret)
+			break;
+	}
+	json_object_put(object);
+	return ret;
+}
+
+/* In the largest unit that divides it; sizes are multiples of K. */
+static void print_size(uint64_t bytes, char *text, size_t text_bytes)
+{
+	const char *unit = "KMGT";
+	uint64_t n = bytes >> 10;
+
+	for (; unit[1] && n && n % 1024 == 0; unit++)
+		n /= 1024;
+	snprintf(text, text_bytes, "%llu%c", (unsigned long long)n, *unit);
+}
+
+/* NULL for what is at its zero value. */
+static struct json_object *field_json(const struct field *f, const void *p)
+{
+	char size[32];
+
+	switch (f->type) {
+	case FIELD_STRING:
+		return *(char *const *)p ?
+			       json_object_new_string(*(char *const *)p) : NULL;
+	case FIELD_UINT:
+		return *(const unsigned int *)p ?
+			       json_object_new_int64(*(const unsigned int *)p) :
+			       NULL;
+	case FIELD_SIZE:
+		print_size(*(const uint64_t *)p, size, sizeof(size));
+		return *(const uint64_t *)p ? json_object_new_string(size) :
+					      NULL;
+	case FIELD_ENUM:
+		return json_object_new_string(f->names[*(const int *)p]);
+	default:
+		return *(const bool *)p ?
+			       json_object_new_boolean(!f->inverted) : NULL;
+	}
+}
+
+struct json_object *option_fields_json(const void *base,
+				       const struct field *fields)
+{
+	struct json_object *object = json_object_new_object(), *v;
+
+	for (const struct field *f = fields; object && f->name; f++) {
+		v = field_json(f, (const char *)base + f->offset);
+		if (v)
+			json_object_object_add(object, f->name, v);
+	}
+	return object;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The options of `mote run`: one table for the command line, its help, the
+ * suggestions and the keys of a JSON document. Main thread.
+ */
+#ifndef MOTE_OPTIONS_H
+#define MOTE_OPTIONS_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+#include "error.h"
+
+enum field_type {
+	FIELD_STRING,
+	FIELD_BOOL,
+	FIELD_UINT,
+	FIELD_SIZE,
+	FIELD_ENUM,
+};
+
+/* A sub-option; a table of them ends with a name of NULL. */
+struct field {
+	const char *name;
+	enum field_type type;
+	size_t offset;
+	const char *const *names;	/* FIELD_ENUM */
+	bool inverted;			/* FIELD_BOOL: stored negated */
+	bool positive;			/* FIELD_UINT: 0 would mean not given */
+	const char *argument, *help;	/* help NULL: not in the help */
+};
+
+struct option {
+	const char *name;
+	char letter;
+	const char *key;		/* in JSON */
+	const char *argument, *help;
+	bool value_optional;		/* without: "on" */
+	bool repeatable;
+	const char *bare;		/* what the first bare word is */
+	const struct field *fields;
+	int (*set)(struct vm_config *c, const struct option *o,
+		   struct json_object *v, const char *label, struct error *e);
+	struct json_object *(*get)(const struct vm_config *c,
+				   const struct option *o);
+};
+
+/* Ends with a name of NULL. */
+extern const struct option options[];
+
+const struct option *option_by_name(const char *name);
+const struct option *option_by_letter(char letter);
+const struct option *option_by_key(const char *key);
+/* Names of options to come, NULL-terminated: refused, and listed as such. */
+extern const char *const options_planned[];
+bool option_is_planned(const char *name);
+
+/*
+ * Disks from index first on, the command line's, replace those of the document
+ * that have the same id. The same id twice among them is an error.
+ */
+int option_fold_disks(struct vm_config *c, size_t first, struct error *e);
+
+#endif
