@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/* A monitor over a fake VM. The test's thread. */
+#include "qmp_fixture.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define PATIENCE_MS 20000
+
+unsigned int qmp_log_lines;
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+	qmp_log_lines++;
+}
+
+/* ---- the fake VM ---- */
+
+void fake_vm_event(struct vm *vm, enum vm_event event, bool by_guest,
+		   const char *reason)
+{
+	if (vm->event_fn)
+		vm->event_fn(vm->event_opaque, event, by_guest, reason);
+}
+
+void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque)
+{
+	vm->event_fn = fn;
+	vm->event_opaque = opaque;
+}
+
+const struct vm_config *vm_config(const struct vm *vm)
+{
+	return &vm->config;
+}
+
+enum vm_state vm_state(const struct vm *vm)
+{
+	return vm->state;
+}
+
+const char *vm_state_name(enum vm_state state)
+{
+	static const char *const names[] = {
+		"prelaunch", "running", "paused", "shutdown", "guest-panicked",
+	};
+
+	return names[state];
+}
+
+const struct vm_exit_report *vm_exit_report(const struct vm *vm)
+{
+	return &vm->report;
+}
+
+const char *vm_exit_kind_name(enum vm_exit_kind kind)
+{
+	return kind == VM_EXIT_QUIT ? "quit" :
+	       kind == VM_EXIT_TERMINATED ? "terminated" : "poweroff";
+}
+
+static int refused(struct vm *vm, const char *command, struct error *e)
+{
+	if (!vm->fail || strcmp(vm->fail, command))
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM, "%s: refused",
+			       command);
+}
+
+int vm_stop(struct vm *vm, struct error *e)
+{
+	if (refused(vm, "stop", e))
+		return -EPERM;
+	vm->state = VM_PAUSED;
+	fake_vm_event(vm, VM_EVENT_STOP, false, NULL);
+	return 0;
+}
+
+int vm_cont(struct vm *vm, struct error *e)
+{
+	if (refused(vm, "cont", e))
+		return -EPERM;
+	vm->state = VM_RUNNING;
+	fake_vm_event(vm, VM_EVENT_RESUME, false, NULL);
+	return 0;
+}
+
+int vm_powerdown(struct vm *vm, struct error *e)
+{
+	if (refused(vm, "system_powerdown", e))
+		return -EPERM;
+	vm->powerdowns++;
+	fake_vm_event(vm, VM_EVENT_POWERDOWN, false, NULL);
+	return 0;
+}
+
+int vm_reset(struct vm *vm, struct error *e)
+{
+	if (refused(vm, "system_reset", e))
+		return -EPERM;
+	vm->resets++;
+	fake_vm_event(vm, VM_EVENT_RESET, false, "host-qmp-system-reset");
+	return 0;
+}
+
+int vm_inject_nmi(struct vm *vm, struct error *e)
+{
+	if (refused(vm, "inject-nmi", e))
+		return -EPERM;
+	vm->nmis++;
+	return 0;
+}
+
+void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
+	    const char *reason)
+{
+	if (vm->state == VM_SHUTDOWN)
+		return;
+	vm->state = VM_SHUTDOWN;
+	vm->report.kind = kind;
+	vm->report.code = code;
+	snprintf(vm->report.reason, sizeof(vm->report.reason), "%s", reason);
+	fake_vm_event(vm, VM_EVENT_SHUTDOWN, false, reason);
+}
+
+size_t vm_cpu_count(const struct vm *vm)
+{
+	return vm->config.cpus.count;
+}
+
+void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
+{
+	(void)vm;
+	*out = (struct vm_cpu_info){
+		.index = (unsigned int)index,
+		.thread_id = 1000 + (pid_t)index,
+		.thread = (unsigned int)index,
+	};
+}
+
+/* ---- the monitor ---- */
+
+void qmp_start_monitor(struct qmp *q)
+{
+	struct error e;
+
+	assert_int_equal(monitor_create(&q->monitor, &q->config, &q->vm,
+					q->loop, &e), 0);
+}
+
+int qmp_setup(void **state)
+{
+	struct qmp *q = calloc(1, sizeof(*q));
+
+	assert_non_null(q);
+	strcpy(q->dir, "/tmp/mote-qmp-XXXXXX");
+	assert_non_null(mkdtemp(q->dir));
+	snprintf(q->path, sizeof(q->path), "%s/m", q->dir);
+	q->config = (struct config_monitor){ .path = q->path, .fd = -1 };
+	q->vm.state = VM_RUNNING;
+	q->vm.config.cpus.count = 2;
+	qmp_log_lines = 0;
+	assert_int_equal(loop_create(&q->loop), 0);
+	qmp_start_monitor(q);
+	*state = q;
+	return 0;
+}
+
+int qmp_teardown(void **state)
+{
+	struct qmp *q = *state;
+
+	monitor_destroy(q->monitor);
+	loop_destroy(q->loop);
+	unlink(q->path);
+	assert_int_equal(rmdir(q->dir), 0);
+	free(q);
+	return 0;
+}
+
+static void on_time(void *opaque)
+{
+	loop_stop(opaque);
+}
+
+void qmp_run_ms(struct qmp *q, uint64_t ms)
+{
+	struct loop_timer t;
+
+	assert_int_equal(loop_timer_init(q->loop, &t, on_time, q->loop), 0);
+	loop_timer_set(&t, ms * 1000000, 0);
+	loop_run(q->loop);
+	loop_timer_deinit(&t);
+}
+
+void qmp_settle(struct qmp *q)
+{
+	qmp_run_ms(q, 30);
+}
+
+/* ---- clients ---- */
+
+struct client client_open(struct qmp *q)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct client c = { .q = q };
+
+	strcpy(addr.sun_path, q->path);
+	c.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(c.fd >= 0);
+	assert_int_equal(connect(c.fd, (struct sockaddr *)&addr, sizeof(addr)),
+			 0);
+	return c;
+}
+
+struct client client_ready(struct qmp *q)
+{
+	struct client c = client_open(q);
+	char *greeting = client_line(&c);
+
+	assert_non_null(greeting);
+	free(greeting);
+	client_exchange(&c, "{\"execute\":\"qmp_capabilities\"}",
+			"{\"return\":{}}");
+	return c;
+}
+
+void client_close(struct client *c)
+{
+	close(c->fd);
+	free(c->buf);
+	c->buf = NULL;
+	c->fd = -1;
+}
+
+void client_send(struct client *c, const char *text)
+{
+	size_t len = strlen(text);
+
+	assert_int_equal(send(c->fd, text, len, MSG_NOSIGNAL), len);
+}
+
+static void on_readable(struct loop_watch *w, uint32_t events)
+{
+	(void)events;
+	loop_stop(w->loop);
+}
+
+/* Lets the loop run until the client has something to read, or its end. */
+static void wait_readable(struct client *c)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
+	struct loop_watch w;
+	struct loop_timer t;
+
+	assert_int_equal(loop_add(c->q->loop, &w, c->fd, EPOLLIN, on_readable,
+				  NULL), 0);
+	assert_int_equal(loop_timer_init(c->q->loop, &t, on_time, c->q->loop),
+			 0);
+	loop_timer_set(&t, PATIENCE_MS * 1000000ull, 0);
+	loop_run(c->q->loop);
+	loop_timer_deinit(&t);
+	loop_remove(&w);
+	assert_int_equal(poll(&pfd, 1, 0), 1);
+}
+
+/* False at the end of the stream. */
+static bool receive(struct client *c)
+{
+	ssize_t n;
+
+	if (c->size - c->len < 4096) {
+		c->size = c->size * 2 + 8192;
+		c->buf = realloc(c->buf, c->size);
+		assert_non_null(c->buf);
+	}
+	wait_readable(c);
+	n = recv(c->fd, c->buf + c->len, c->size - c->len, MSG_DONTWAIT);
+	if (n > 0)
+		c->len += (size_t)n;
+	return n > 0;
+}
+
+char *client_line(struct client *c)
+{
+	char *end, *line;
+	size_t len;
+
+	while (!c->len || !(end = memchr(c->buf, '\n', c->len)))
+		if (!receive(c)) {
+			assert_int_equal(c->len, 0);
+			return NULL;
+		}
+	len = (size_t)(end - c->buf);
+	assert_true(len > 0);
+	assert_int_equal(c->buf[len - 1], '\r');
+	line = strndup(c->buf, len - 1);
+	assert_non_null(line);
+	memmove(c->buf, end + 1, c->len - len - 1);
+	c->len -= len + 1;
+	return line;
+}
+
+bool client_is_quiet(struct client *c)
+{
+	char byte;
+
+	return !c->len && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       errno == EAGAIN;
+}
+
+static struct json_object *client_json(struct client *c)
+{
+	char *line = client_line(c);
+	struct json_object *o;
+
+	assert_non_null(line);
+	o = json_tokener_parse(line);
+	assert_non_null(o);
+	free(line);
+	return o;
+}
+
+static void strip_timestamp(struct json_object *o)
+{
+	struct json_object *t, *part;
+
+	if (!json_object_object_get_ex(o, "timestamp", &t))
+		return;
+	assert_true(json_object_object_get_ex(t, "seconds", &part));
+	assert_true(json_object_get_int64(part) > 1500000000);
+	assert_true(json_object_object_get_ex(t, "microseconds", &part));
+	assert_in_range(json_object_get_int64(part), 0, 999999);
+	json_object_object_del(o, "timestamp");
+}
+
+void client_expect(struct client *c, const char *json)
+{
+	struct json_object *got = client_json(c);
+	struct json_object *expected = json_tokener_parse(json);
+
+	assert_true(expected || !strcmp(json, "null"));
+	strip_timestamp(got);
+	if (!json_object_equal(got, expected))
+		assert_string_equal(json_object_to_json_string(got), json);
+	json_object_put(got);
+	json_object_put(expected);
+}
+
+void client_expect_eof(struct client *c)
+{
+	char byte;
+
+	assert_int_equal(c->len, 0);
+	wait_readable(c);
+	assert_int_equal(recv(c->fd, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+void client_exchange(struct client *c, const char *command, const char *json)
+{
+	client_send(c, command);
+	client_send(c, "\n");
+	client_expect(c, json);
+}
+
+void client_expect_error(struct client *c, const char *class,
+			 const char *text)
+{
+	struct json_object *o = client_json(c), *error, *member;
+	const char *desc;
+
+	assert_true(json_object_object_get_ex(o, "error", &error));
+	assert_true(json_object_object_get_ex(error, "class", &member));
+	assert_string_equal(json_object_get_string(member), class);
+	assert_true(json_object_object_get_ex(error, "desc", &member));
+	desc = json_object_get_string(member);
+	if (!strstr(desc, text))
+		assert_string_equal(desc, text);
+	json_object_put(o);
+}
+
+struct json_object *client_result(struct client *c)
+{
+	struct json_object *o = client_json(c), *result;
+
+	assert_true(json_object_object_get_ex(o, "return", &result));
+	json_object_get(result);
+	json_object_put(o);
+	return result;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A monitor over a fake VM, and clients with real sockets. One thread: the loop
+ * runs while a client waits for a line. What must come and does not within some
+ * seconds fails the test.
+ */
+#ifndef MOTE_QMP_FIXTURE_H
+#define MOTE_QMP_FIXTURE_H
+
+#include "unit.h"
+
+#include <json-c/json.h>
+
+#include "monitor/monitor.h"
+#include "vm.h"
+
+/* The fake: notes what was called and tells events as the real one does. */
+struct vm {
+	struct vm_config config;
+	enum vm_state state;
+	struct vm_exit_report report;
+	vm_event_fn event_fn;
+	void *event_opaque;
+	const char *fail;	/* this command is refused: InvalidState */
+	int powerdowns, resets, nmis;
+};
+
+struct qmp {
+	struct loop *loop;
+	struct vm vm;
+	struct config_monitor config;
+	struct monitor *monitor;
+	char dir[32], path[64];
+};
+
+struct client {
+	struct qmp *q;
+	int fd;
+	char *buf;
+	size_t len, size;
+};
+
+/* cmocka's setup and teardown; *state is the struct qmp. */
+int qmp_setup(void **state);
+int qmp_teardown(void **state);
+/* How often log_write() has been called since the setup. */
+extern unsigned int qmp_log_lines;
+
+/* What the VM does on its own. */
+void fake_vm_event(struct vm *vm, enum vm_event event, bool by_guest,
+		   const char *reason);
+
+/* Lets the loop do all it has to do. */
+void qmp_settle(struct qmp *q);
+void qmp_run_ms(struct qmp *q, uint64_t ms);
+/* Also again, after monitor_destroy(). */
+void qmp_start_monitor(struct qmp *q);
+
+/* Connected to the path, nothing read. */
+struct client client_open(struct qmp *q);
+/* Greeted and negotiated. */
+struct client client_ready(struct qmp *q);
+void client_close(struct client *c);
+void client_send(struct client *c, const char *text);
+/* The next line without CRLF, as sent; free() it. NULL: end of stream. */
+char *client_line(struct client *c);
+/* True when nothing is there to be read. */
+bool client_is_quiet(struct client *c);
+/* The next line must be this JSON but for a timestamp, which must be one. */
+void client_expect(struct client *c, const char *json);
+/* An orderly end: no line, no ECONNRESET. */
+void client_expect_eof(struct client *c);
+/* Sends a line, expects a line. */
+void client_exchange(struct client *c, const char *command, const char *json);
+/* The next line must be an error of this class, desc holding the text. */
+void client_expect_error(struct client *c, const char *class,
+			 const char *text);
+/* The next line's "return": json_object_put() it. */
+struct json_object *client_result(struct client *c);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens in the VM, told to every client that has negotiated. Main
+ * thread.
+ */
+#include <time.h>
+
+#include "monitor/internal.h"
+
+/* How the VM ended, in the words of QEMU's ShutdownCause. */
+struct cause {
+	bool guest;
+	const char *reason;
+};
+
+static struct cause shutdown_cause(const struct monitor *m)
+{
+	static const struct cause causes[] = {
+		[VM_EXIT_NONE] = { false, "none" },
+		[VM_EXIT_POWEROFF] = { true, "guest-shutdown" },
+		[VM_EXIT_RESET] = { true, "guest-reset" },
+		[VM_EXIT_PANIC] = { true, "guest-panic" },
+		/* QEMU says guest-reset: here it is never taken for one. */
+		[VM_EXIT_TRIPLE_FAULT] = { true, "guest-panic" },
+		[VM_EXIT_KVM_ERROR] = { false, "host-error" },
+		[VM_EXIT_QUIT] = { false, "host-signal" },
+		[VM_EXIT_QUIT_KEY] = { false, "host-ui" },
+		[VM_EXIT_TERMINATED] = { false, "host-qmp-quit" },
+		[VM_EXIT_HOST_ERROR] = { false, "host-error" },
+		[VM_EXIT_PORT] = { true, "guest-shutdown" },
+	};
+
+	if (m->quit)
+		return causes[VM_EXIT_TERMINATED];
+	return causes[vm_exit_report(m->vm)->kind];
+}
+
+static struct json_object *guest_and_reason(bool guest, const char *reason)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "guest", json_object_new_boolean(guest));
+	json_object_object_add(o, "reason", json_object_new_string(reason));
+	return o;
+}
+
+static struct json_object *action(const char *what)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "action", json_object_new_string(what));
+	return o;
+}
+
+static struct json_object *timestamp(void)
+{
+	struct json_object *o = json_object_new_object();
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	json_object_object_add(o, "seconds", json_object_new_int64(t.tv_sec));
+	json_object_object_add(o, "microseconds",
+			       json_object_new_int64(t.tv_nsec / 1000));
+	return o;
+}
+
+static void broadcast(struct monitor *m, const char *name,
+		      struct json_object *data)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "timestamp", timestamp());
+	json_object_object_add(o, "event", json_object_new_string(name));
+	if (data)
+		json_object_object_add(o, "data", data);
+	for (struct session *s = m->sessions; s; s = s->next)
+		if (s->negotiated)
+			session_send(s, json_object_get(o));
+	json_object_put(o);
+}
+
+void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
+		    const char *reason)
+{
+	struct monitor *m = opaque;
+	struct cause cause;
+
+	switch (event) {
+	case VM_EVENT_STOP:
+		broadcast(m, "STOP", NULL);
+		break;
+	case VM_EVENT_RESUME:
+		broadcast(m, "RESUME", NULL);
+		break;
+	case VM_EVENT_RESET:
+		broadcast(m, "RESET", guest_and_reason(by_guest, reason));
+		break;
+	case VM_EVENT_POWERDOWN:
+		broadcast(m, "POWERDOWN", NULL);
+		break;
+	case VM_EVENT_PANICKED:
+		broadcast(m, "GUEST_PANICKED", action(reason));
+		break;
+	case VM_EVENT_SHUTDOWN:
+		cause = shutdown_cause(m);
+		broadcast(m, "SHUTDOWN",
+			  guest_and_reason(cause.guest, cause.reason));
+		wait_vm_ended(m);
+		break;
+	}
+}
