@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The board: what a machine has besides vCPUs, RAM and virtio devices, and how
+ * a kernel is started on it; one file per architecture, board_<arch>.c. Main
+ * thread, vCPUs stopped, unless said otherwise.
+ */
+#ifndef MOTE_BOARD_H
+#define MOTE_BOARD_H
+
+#include <pthread.h>
+
+#include "boot/boot.h"
+#include "boot/cmdline.h"
+#include "bus.h"
+#include "char/chardev.h"
+#include "config.h"
+#include "error.h"
+#include "guest_mem.h"
+#include "irq.h"
+#include "kvm/vcpu_model.h"
+#include "loop.h"
+#include "pci/pci.h"
+#include "platform/platform.h"
+#include "ram.h"
+
+struct board;
+
+/* All outlive the board. */
+struct board_params {
+	const struct vm_config *config;
+	struct vcpu_model *model;
+	struct guest_mem *mem;
+	struct irq_chip *irq;
+	struct bus *pio, *mmio;
+	struct loop *loop;		/* main */
+	pthread_mutex_t *machine_lock;
+	struct chardev *serial;		/* NULL: no serial port */
+	struct platform_owner owner;
+};
+
+/* Where RAM of this size goes; ranges has RAM_MAX_RANGES. */
+unsigned int board_ram_ranges(uint64_t size_bytes, struct ram_range *ranges);
+
+int board_create(struct board **out, const struct board_params *p,
+		 struct error *e);
+void board_destroy(struct board *b);
+
+struct pci *board_pci(struct board *b);
+
+/* What the board adds to the kernel command line. */
+int board_cmdline(const struct vm_config *c, struct cmdline *line);
+/* Firmware tables and the kernel into RAM; again after every reset. */
+int board_load(struct board *b, struct boot_image *image,
+	       const struct cmdline *line, bool map_private,
+	       struct boot_entry *entry, struct error *e);
+
+/* Machine lock held: devices as at power-on. */
+void board_reset(struct board *b);
+/* Any thread. */
+void board_power_button(struct board *b);
+/* After a reset request: did the guest say that it follows a panic? */
+bool board_reset_after_panic(struct board *b);
+
+#endif

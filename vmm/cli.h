@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line: `mote run` options as one table, from which parsing,
+ * `mote help run`, the nearest-name suggestion and the JSON keys are derived.
+ * Main thread, before anything else exists; changes nothing outside *c.
+ */
+#ifndef MOTE_CLI_H
+#define MOTE_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "config.h"
+
+struct cli_run {
+	struct vm_config config;
+	bool print_config;
+	bool help;	/* on failure: no mistake, --help was given */
+};
+
+/* argv[0] is the first option. Errors have the class InvalidConfig. */
+int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e);
+
+/* topic NULL: the overview; false: no such command. */
+bool cli_help(FILE *out, const char *topic);
+/* The command nearest to a mistyped name, or NULL. */
+const char *cli_nearest_command(const char *name);
+/* A command to come: refused, but not as a typing error. */
+bool cli_command_is_planned(const char *name);
+
+#endif

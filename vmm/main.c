@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mote: subcommand → configuration → VM → event loop → exit status. The main
+ * thread, and the only place that ends the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "char/chardev.h"
+#include "cli.h"
+#include "ctl.h"
+#include "exit_report.h"
+#include "log.h"
+#include "monitor/monitor.h"
+#include "vm.h"
+
+/* Exit statuses: see `mote help run`. */
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+/* What `mote run` has open, in order of construction. */
+struct run {
+	struct cli_run cli;
+	struct loop *loop;
+	struct loop_watch signals;
+	struct vm *vm;
+	struct monitor *monitor;
+};
+
+/* One line, whatever the names in it are made of. */
+static void say(const char *text)
+{
+	char line[1024];
+
+	snprintf(line, sizeof(line), "%s", text);
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	fprintf(stderr, "mote: %s\n", line);
+}
+
+static int fail(const struct error *e)
+{
+	say(e->text);
+	return e->class == ERROR_INVALID_CONFIG ? STATUS_USAGE : STATUS_FAILED;
+}
+
+/* A crash leaves the user's terminal usable, and says so. */
+static void on_fatal_signal(int sig)
+{
+	static const char why[] = "mote: ended by a fatal signal\n";
+
+	chardev_restore_terminal();
+	(void)!write(STDERR_FILENO, why, sizeof(why) - 1);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void catch_fatal_signals(void)
+{
+	static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT,
+				     SIGQUIT };
+	struct sigaction sa = { .sa_handler = on_fatal_signal,
+				.sa_flags = (int)SA_RESETHAND };
+
+	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+		sigaction(fatal[i], &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/*
+ * A closed descriptor 0, 1 or 2 would become something else's number, and be
+ * read or written as the user's terminal.
+ */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Every device takes some: as many descriptors as the user may have. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void on_signal(struct loop_watch *w, uint32_t events)
+{
+	struct run *r = w->opaque;
+	struct signalfd_siginfo info;
+	char reason[64];
+
+	(void)events;
+	if (read(w->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	/* After a stop, too, the terminal may not be what it was. */
+	if (info.ssi_signo == SIGWINCH || info.ssi_signo == SIGCONT) {
+		vm_terminal_resized(r->vm);
+		return;
+	}
+	snprintf(reason, sizeof(reason), "quit by signal %u (%s)",
+		 info.ssi_signo, strsignal((int)info.ssi_signo));
+	vm_end(r->vm, VM_EXIT_QUIT, STATUS_OK, reason);
+}
+
+/* Before the first thread: all inherit the mask. */
+static int watch_signals(struct run *r, struct error *e)
+{
+	sigset_t mask;
+	int fd, ret;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGWINCH);
+	sigaddset(&mask, SIGCONT);
+	pthread_sigmask(SIG_BLOCK, &mask, NULL);
+	fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return error_errno(e, -errno, "signalfd");
+	ret = loop_add(r->loop, &r->signals, fd, EPOLLIN, on_signal, r);
+	if (ret) {
+		close(fd);
+		return error_errno(e, ret, "event loop");
+	}
+	return 0;
+}
+
+static int set_up(struct run *r, struct error *e)
+{
+	const struct vm_config *c = &r->cli.config;
+	int ret = loop_create(&r->loop);
+
+	if (ret)
+		return error_errno(e, ret, "event loop");
+	ret = watch_signals(r, e);
+	if (!ret)
+		ret = vm_create(&r->vm, c, r->loop, e);
+	if (!ret && (c->monitor.path || c->monitor.fd >= 0))
+		ret = error_of_named(e, monitor_create(&r->monitor,
+						       &c->monitor, r->vm,
+						       r->loop, e));
+	if (!ret && !c->paused)
+		ret = vm_cont(r->vm, e);
+	return ret;
+}
+
+static void tear_down(struct run *r)
+{
+	int fd = r->signals.fd;
+
+	monitor_destroy(r->monitor);
+	vm_destroy(r->vm);
+	if (fd >= 0) {
+		loop_remove(&r->signals);
+		close(fd);
+	}
+	loop_destroy(r->loop);
+}
+
+/* The last line on stderr says why, after the terminal is the user's again. */
+static int report(const struct vm_exit_report *r, const char *path)
+{
+	struct error e;
+
+	if (path && exit_report_write(r, path, &e))
+		say(e.text);
+	say(r->reason);
+	return r->code;
+}
+
+static int unknown(const char *name)
+{
+	const char *nearest = cli_nearest_command(name);
+
+	if (cli_command_is_planned(name)) {
+		fprintf(stderr, "mote: '%s' is not supported by this version\n",
+			name);
+		return STATUS_USAGE;
+	}
+	fprintf(stderr, "mote: unknown command '%s'", name);
+	/* `mote -k bzImage`: only the word run is missing. */
+	if (*name == '-')
+		nearest = "run";
+	if (nearest)
+		fprintf(stderr, "; did you mean '%s'?", nearest);
+	fprintf(stderr, "\nmote: see 'mote help'\n");
+	return STATUS_USAGE;
+}
+
+static int help(const char *topic)
+{
+	if (cli_help(stdout, topic))
+		return STATUS_OK;
+	return unknown(topic);
+}
+
+static int run(int argc, char **argv)
+{
+	struct run r = { .signals = LOOP_WATCH_INIT };
+	struct vm_exit_report result;
+	struct error e;
+	char *text;
+	int status;
+
+	raise_descriptor_limit();
+	if (cli_parse_run(argc, argv, &r.cli, &e))
+		return r.cli.help ? help("run") : fail(&e);
+	if (r.cli.print_config) {
+		text = config_json_print(&r.cli.config);
+		status = text && puts(text) >= 0 ? STATUS_OK : STATUS_FAILED;
+		free(text);
+		goto out;
+	}
+	if (log_open(r.cli.config.log_level, r.cli.config.log_file)) {
+		fprintf(stderr, "mote: --log: %s: %s\n",
+			r.cli.config.log_file, strerror(errno));
+		status = STATUS_USAGE;
+		goto out;
+	}
+	catch_fatal_signals();
+	/* Before the guest has the terminal, and known when it fails, too. */
+	if (r.cli.config.kernel_defaulted)
+		fprintf(stderr, "mote: kernel %s\n", r.cli.config.kernel);
+	if (r.cli.config.paused && !r.cli.config.monitor.path &&
+	    r.cli.config.monitor.fd < 0)
+		log_warn("--paused without --monitor: nothing can let the VM "
+			 "run");
+	if ((r.cli.config.exit_report &&
+	     exit_report_check(r.cli.config.exit_report, &e)) ||
+	    set_up(&r, &e)) {
+		tear_down(&r);
+		status = fail(&e);
+		goto out;
+	}
+	loop_run(r.loop);
+	result = *vm_exit_report(r.vm);
+	tear_down(&r);
+	status = report(&result, r.cli.config.exit_report);
+out:
+	config_deinit(&r.cli.config);
+	return status;
+}
+
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : NULL;
+
+	if (!command) {
+		cli_help(stderr, NULL);
+		return STATUS_USAGE;
+	}
+	if (!strcmp(command, "run"))
+		return run(argc - 2, argv + 2);
+	if (argc > 2 && is_help(argv[2]))
+		return help(command);
+	if (!strcmp(command, "ctl"))
+		return ctl_main(argc - 2, argv + 2);
+	if (!strcmp(command, "help") || is_help(command))
+		return help(argc > 2 ? argv[2] : NULL);
+	if (!strcmp(command, "version") || !strcmp(command, "--version") ||
+	    !strcmp(command, "-V")) {
+		puts("mote " MOTE_VERSION);
+		return STATUS_OK;
+	}
+	return unknown(command);
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	open_standard_descriptors();
+	status = dispatch(argc, argv);
+
+	/* What was asked for did not arrive: a full disk, a closed pipe. */
+	if ((fflush(stdout) || ferror(stdout)) && status == STATUS_OK)
+		status = STATUS_FAILED;
+	return status;
+}

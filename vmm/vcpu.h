@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vCPU threads of a VM. All functions are for the main thread, except
+ * vcpus_request_stop(): any thread.
+ */
+#ifndef MOTE_VCPU_H
+#define MOTE_VCPU_H
+
+#include <sys/types.h>
+
+#include "boot/boot.h"
+#include "bus.h"
+#include "error.h"
+#include "kvm/kvm.h"
+#include "kvm/vcpu_model.h"
+
+struct vcpus;
+
+enum vcpu_death { VCPU_TRIPLE_FAULT, VCPU_KVM_ERROR };
+
+/* Called on the vCPU's thread, which then waits to be stopped. */
+struct vcpu_owner {
+	void (*died)(void *opaque, enum vcpu_death why, const char *reason);
+	void *opaque;
+};
+
+/* Threads `vcpu 0` … exist on return, and wait. */
+int vcpus_create(struct vcpus **out, struct kvm_vm *vm,
+		 struct vcpu_model *model, unsigned int count, struct bus *pio,
+		 struct bus *mmio, const struct vcpu_owner *owner,
+		 struct error *e);
+/* Stops and joins. */
+void vcpus_destroy(struct vcpus *v);
+
+/* Sets the boot vCPU to the entry; stopped. */
+int vcpus_boot(struct vcpus *v, const struct boot_entry *entry,
+	       struct error *e);
+/* Power-on state for all; stopped. */
+int vcpus_reset(struct vcpus *v, struct error *e);
+
+void vcpus_run(struct vcpus *v);
+/* On return every thread is out of KVM_RUN and its last exit is completed. */
+void vcpus_stop(struct vcpus *v);
+/* Asks all to stop, without waiting; vcpus_stop() completes it. */
+void vcpus_request_stop(struct vcpus *v);
+/* Stopped. Tells the guests' clocks that time was taken from them. */
+void vcpus_note_pause(struct vcpus *v);
+/* Stopped. A non-maskable interrupt to every vCPU. */
+int vcpus_inject_nmi(struct vcpus *v, struct error *e);
+
+unsigned int vcpus_count(const struct vcpus *v);
+pid_t vcpus_thread_id(struct vcpus *v, unsigned int index);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* Construction and teardown of a VM. Main thread. */
+#include "vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "vm_internal.h"
+
+static int build_cmdline(struct vm *vm, struct error *e)
+{
+	const struct vm_config *c = vm->config;
+	int ret = board_cmdline(c, &vm->cmdline);
+
+	if (!ret && c->rootfs.path && c->rootfs.type == ROOTFS_DISK)
+		ret = cmdline_append(&vm->cmdline, "root=/dev/vda rw");
+	for (size_t i = 0; !ret && i < c->param_count; i++)
+		ret = cmdline_append(&vm->cmdline, c->params[i]);
+	if (ret)
+		return error_config(e, ret, "--params: %s",
+				    ret == -EINVAL ? "a newline inside" :
+						     "out of memory");
+	return cmdline_check(&vm->cmdline, boot_cmdline_limit(vm->image), e);
+}
+
+static int open_image(struct vm *vm, struct error *e)
+{
+	const struct vm_config *c = vm->config;
+	bool rootfs_initrd = c->rootfs.path && c->rootfs.type == ROOTFS_INITRD;
+	const char *rootfs[] = { c->rootfs.path };
+	struct boot_open_params p = {
+		.kernel = c->kernel,
+		.initrds = rootfs_initrd ? rootfs :
+					   (const char *const *)c->initrds,
+		.initrd_count = rootfs_initrd ? 1 : c->initrd_count,
+		.cache = c->kernel_cache,
+	};
+	int ret = boot_open(&vm->image, &p, e);
+
+	if (ret)
+		return ret;
+	if (!c->kernel_cache || strcmp(c->kernel_cache, "off"))
+		log_info("kernel cache: %s",
+			 boot_was_cached(vm->image) ? "hit" : "miss");
+	return build_cmdline(vm, e);
+}
+
+static int create_memory(struct vm *vm, struct error *e)
+{
+	const struct config_memory *c = &vm->config->memory;
+	struct ram_range ranges[RAM_MAX_RANGES];
+	unsigned int count = board_ram_ranges(c->size_bytes, ranges);
+	unsigned int bits = vcpu_model_phys_bits(vm->model);
+	const struct ram_range *last = &ranges[count - 1];
+	int ret;
+
+	if ((last->base + last->len_bytes - 1) >> bits)
+		return error_config(e, -ERANGE, "--memory: %llu MiB do not fit "
+				    "the guest's %u physical address bits",
+				    (unsigned long long)(c->size_bytes >> 20),
+				    bits);
+	ret = guest_mem_create(&vm->mem);
+	if (ret)
+		return error_errno(e, ret, "guest memory");
+	ret = ram_create(&vm->ram, c, ranges, count, &vm->kvm, vm->mem, e);
+	return c->path ? error_of_named(e, ret) : ret;
+}
+
+static int create_kvm(struct vm *vm, struct error *e)
+{
+	int ret = kvm_arch_probe(e);
+
+	if (!ret)
+		ret = kvm_vm_create(&vm->kvm, e);
+	if (!ret)
+		ret = kvm_arch_init(&vm->kvm, e);
+	if (!ret)
+		ret = vcpu_model_create(&vm->model, &vm->kvm,
+					&vm->config->cpus, e);
+	return ret;
+}
+
+static int create_buses(struct vm *vm, struct error *e)
+{
+	int ret = bus_create(&vm->pio, &vm->machine_lock);
+
+	if (!ret)
+		ret = bus_create(&vm->mmio, &vm->machine_lock);
+	if (ret)
+		return error_errno(e, ret, "buses");
+	return irq_chip_create(&vm->irq, &vm->kvm, e);
+}
+
+static int create_chardevs(struct vm *vm, struct error *e)
+{
+	const struct vm_config *c = vm->config;
+	int ret = 0;
+
+	if (c->serial.kind != CHAR_NONE)
+		ret = chardev_create(&vm->serial, &c->serial, vm->loop,
+				     vm_console_key, vm, e);
+	if (ret)
+		error_prefix(e, ret, "--serial");
+	if (ret || c->console.kind == CHAR_NONE)
+		return error_of_named(e, ret);
+	ret = chardev_create(&vm->console, &c->console, vm->loop,
+			     vm_console_key, vm, e);
+	if (ret)
+		error_prefix(e, ret, "--console");
+	return error_of_named(e, ret);
+}
+
+static int create_board(struct vm *vm, struct error *e)
+{
+	struct board_params p = {
+		.config = vm->config,
+		.model = vm->model,
+		.mem = vm->mem,
+		.irq = vm->irq,
+		.pio = vm->pio,
+		.mmio = vm->mmio,
+		.loop = vm->loop,
+		.machine_lock = &vm->machine_lock,
+		.serial = vm->serial,
+		.owner = { vm_platform_request, vm },
+	};
+
+	return board_create(&vm->board, &p, e);
+}
+
+static int create_devices(struct vm *vm, struct error *e)
+{
+	struct devices_params p = {
+		.config = vm->config,
+		.mem = vm->mem,
+		.pci = board_pci(vm->board),
+		.irq = vm->irq,
+		.kvm = &vm->kvm,
+		.console = vm->console,
+	};
+	int ret = iothread_create(&vm->io, "mote-io");
+
+	if (ret)
+		return error_errno(e, ret, "iothread");
+	p.io_loop = iothread_loop(vm->io);
+	return error_of_named(e, devices_create(&vm->devices, &p, e));
+}
+
+static int create_vcpus(struct vm *vm, struct error *e)
+{
+	struct vcpu_owner owner = { vm_vcpu_died, vm };
+
+	return vcpus_create(&vm->vcpus, &vm->kvm, vm->model,
+			    vm->config->cpus.count, vm->pio, vm->mmio, &owner,
+			    e);
+}
+
+int vm_load(struct vm *vm, struct error *e)
+{
+	struct boot_entry entry;
+	int ret = board_load(vm->board, vm->image, &vm->cmdline,
+			     ram_is_private(vm->ram), &entry, e);
+
+	return ret ? ret : vcpus_boot(vm->vcpus, &entry, e);
+}
+
+int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
+	      struct error *e)
+{
+	static int (*const steps[])(struct vm *vm, struct error *e) = {
+		open_image, create_kvm, create_memory, create_buses,
+		vm_life_init, create_chardevs, create_board, create_devices,
+		create_vcpus, vm_load,
+	};
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int ret = 0;
+
+	if (!vm)
+		return error_set(e, -ENOMEM, "out of memory");
+	vm->config = c;
+	vm->loop = loop;
+	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
+	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	pthread_mutex_init(&vm->machine_lock, NULL);
+	pthread_mutex_init(&vm->death_lock, NULL);
+	for (size_t i = 0; !ret && i < sizeof(steps) / sizeof(steps[0]); i++)
+		ret = steps[i](vm, e);
+	if (ret) {
+		vm_destroy(vm);
+		return ret;
+	}
+	*out = vm;
+	return 0;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	vcpus_destroy(vm->vcpus);
+	devices_destroy(vm->devices);
+	board_destroy(vm->board);
+	iothread_destroy(vm->io);
+	chardev_destroy(vm->console);
+	chardev_destroy(vm->serial);
+	vm_life_deinit(vm);
+	irq_chip_destroy(vm->irq);
+	bus_destroy(vm->mmio);
+	bus_destroy(vm->pio);
+	ram_destroy(vm->ram);
+	guest_mem_destroy(vm->mem);
+	vcpu_model_destroy(vm->model);
+	kvm_vm_destroy(&vm->kvm);
+	cmdline_deinit(&vm->cmdline);
+	boot_close(vm->image);
+	pthread_mutex_destroy(&vm->death_lock);
+	pthread_mutex_destroy(&vm->machine_lock);
+	free(vm);
+}
+
+const struct vm_config *vm_config(const struct vm *vm)
+{
+	return vm->config;
+}
+
+size_t vm_cpu_count(const struct vm *vm)
+{
+	return vcpus_count(vm->vcpus);
+}
+
+void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
+{
+	const struct config_cpus *c = &vm->config->cpus;
+	unsigned int i = (unsigned int)index;
+
+	*out = (struct vm_cpu_info){
+		.index = i,
+		.thread_id = vcpus_thread_id(vm->vcpus, i),
+		.thread = i % c->threads,
+		.core = i / c->threads % c->cores,
+		.socket = i / c->threads / c->cores,
+	};
+}

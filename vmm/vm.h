@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual machine: owns everything in it, in construction order, and its life
+ * cycle: created → running ⇄ paused → stopped. Main thread only, except
+ * vm_request().
+ */
+#ifndef MOTE_VM_H
+#define MOTE_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "config.h"
+#include "error.h"
+#include "loop.h"
+
+struct vm;
+
+enum vm_state {
+	VM_PRELAUNCH,		/* created, never run: --paused */
+	VM_RUNNING,
+	VM_PAUSED,
+	VM_SHUTDOWN,		/* ended; the process is about to leave */
+	VM_PANICKED,		/* --on-panic pause */
+};
+
+/* Why a VM ended: the exit report's kind. */
+enum vm_exit_kind {
+	VM_EXIT_NONE,
+	VM_EXIT_POWEROFF,
+	VM_EXIT_RESET,		/* under --on-reboot exit */
+	VM_EXIT_PANIC,
+	VM_EXIT_TRIPLE_FAULT,
+	VM_EXIT_KVM_ERROR,
+	VM_EXIT_QUIT,		/* the monitor, or a signal */
+	VM_EXIT_QUIT_KEY,	/* the console: a "quit" as well */
+	VM_EXIT_TERMINATED,
+	VM_EXIT_HOST_ERROR,
+	VM_EXIT_PORT,		/* --exit-port */
+};
+
+struct vm_exit_report {
+	enum vm_exit_kind kind;
+	int code;		/* mote's exit status */
+	char reason[256];
+	struct timespec started, stopped;	/* CLOCK_REALTIME; 0: never */
+};
+
+/* What happens in a VM, for the monitor's events and the exit report. */
+enum vm_event {
+	VM_EVENT_STOP,
+	VM_EVENT_RESUME,
+	VM_EVENT_RESET,
+	VM_EVENT_POWERDOWN,
+	VM_EVENT_PANICKED,
+	VM_EVENT_SHUTDOWN,	/* the report is final */
+};
+
+typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,
+			    const char *reason);
+
+/* Makes everything, runs nothing. loop is the main thread's. */
+int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
+	      struct error *e);
+void vm_destroy(struct vm *vm);
+void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque);
+
+const struct vm_config *vm_config(const struct vm *vm);
+enum vm_state vm_state(const struct vm *vm);
+/* "prelaunch", "running", "paused", "shutdown", "guest-panicked": QEMU's. */
+const char *vm_state_name(enum vm_state state);
+const struct vm_exit_report *vm_exit_report(const struct vm *vm);
+const char *vm_exit_kind_name(enum vm_exit_kind kind);
+
+/*
+ * Stop: every vCPU is out of KVM_RUN and every device idle on return. Cont: all
+ * run again. Idempotent. -EPERM (InvalidState) in a state that has no such
+ * transition.
+ */
+int vm_stop(struct vm *vm, struct error *e);
+int vm_cont(struct vm *vm, struct error *e);
+/* Presses the power button. */
+int vm_powerdown(struct vm *vm, struct error *e);
+/* As a press of the reset button: the guest starts anew. */
+int vm_reset(struct vm *vm, struct error *e);
+int vm_inject_nmi(struct vm *vm, struct error *e);
+/* SIGWINCH: the consoles on the terminal look at its size again. */
+void vm_terminal_resized(struct vm *vm);
+/*
+ * Ends the VM: vCPUs stop, the report is filled, SHUTDOWN is sent, and the loop
+ * is stopped so that main() can take everything down. Only the first call counts.
+ */
+void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
+	    const char *reason);
+
+struct vm_cpu_info {
+	unsigned int index;
+	pid_t thread_id;
+	unsigned int socket, core, thread;
+};
+size_t vm_cpu_count(const struct vm *vm);
+void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* The parts of a VM, shared by vm.c (construction) and vm_life.c (life cycle). */
+#ifndef MOTE_VM_INTERNAL_H
+#define MOTE_VM_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "board.h"
+#include "devices.h"
+#include "kvm/kvm.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/* What vCPU threads ask of the main thread: bits of vm->requests. */
+enum vm_request {
+	VM_REQUEST_POWEROFF = 1 << 0,
+	VM_REQUEST_RESET = 1 << 1,
+	VM_REQUEST_PANICKED = 1 << 2,
+	VM_REQUEST_CRASH_LOADED = 1 << 3,
+	VM_REQUEST_EXIT_PORT = 1 << 4,
+	VM_REQUEST_TRIPLE_FAULT = 1 << 5,
+	VM_REQUEST_KVM_ERROR = 1 << 6,
+};
+
+struct vm {
+	const struct vm_config *config;
+	struct loop *loop;		/* the main thread's */
+
+	/* In order of construction. */
+	struct boot_image *image;
+	struct cmdline cmdline;
+	struct kvm_vm kvm;
+	pthread_mutex_t machine_lock;	/* see bus.h */
+	struct guest_mem *mem;
+	struct ram *ram;
+	struct bus *pio, *mmio;
+	struct irq_chip *irq;
+	struct chardev *serial, *console;
+	struct iothread *io;
+	struct vcpu_model *model;
+	struct board *board;
+	struct devices *devices;
+	struct vcpus *vcpus;
+
+	enum vm_state state;
+	struct vm_exit_report report;
+	vm_event_fn event_fn;
+	void *event_opaque;
+
+	/* Written by vCPU threads, handled on the loop. */
+	struct loop_watch request_watch;	/* eventfd */
+	atomic_uint requests;
+	_Atomic uint8_t exit_value;
+	pthread_mutex_t death_lock;
+	char death_reason[256];
+	bool crash_noted;	/* main thread: said in the log since the reset */
+};
+
+/* vm_life.c */
+int vm_life_init(struct vm *vm, struct error *e);
+void vm_life_deinit(struct vm *vm);
+void vm_platform_request(void *opaque, enum platform_request r, uint8_t value);
+void vm_vcpu_died(void *opaque, enum vcpu_death why, const char *reason);
+void vm_console_key(void *opaque, enum chardev_key key);
+
+/* Loads the kernel and puts the boot vCPU at its entry. vm.c */
+int vm_load(struct vm *vm, struct error *e);
+
+#endif

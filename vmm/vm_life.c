@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life cycle: created → running ⇄ paused → stopped, and what the guest asks
+ * for. Main thread; vm_platform_request() and vm_vcpu_died() run on vCPU threads,
+ * note the request and leave the rest to on_request() on the loop.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "vm_internal.h"
+
+static void emit(struct vm *vm, enum vm_event event, bool by_guest,
+		 const char *reason)
+{
+	if (vm->event_fn)
+		vm->event_fn(vm->event_opaque, event, by_guest, reason);
+}
+
+void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque)
+{
+	vm->event_fn = fn;
+	vm->event_opaque = opaque;
+}
+
+static void request(struct vm *vm, enum vm_request r)
+{
+	uint64_t one = 1;
+
+	atomic_fetch_or(&vm->requests, (unsigned int)r);
+	(void)!write(vm->request_watch.fd, &one, sizeof(one));
+}
+
+void vm_platform_request(void *opaque, enum platform_request r, uint8_t value)
+{
+	static const enum vm_request bits[] = {
+		[PLATFORM_POWEROFF] = VM_REQUEST_POWEROFF,
+		[PLATFORM_RESET] = VM_REQUEST_RESET,
+		[PLATFORM_PANICKED] = VM_REQUEST_PANICKED,
+		[PLATFORM_CRASH_LOADED] = VM_REQUEST_CRASH_LOADED,
+		[PLATFORM_EXIT_PORT] = VM_REQUEST_EXIT_PORT,
+	};
+	struct vm *vm = opaque;
+
+	if (r == PLATFORM_EXIT_PORT)
+		atomic_store(&vm->exit_value, value);
+	/* The guest takes no further step until the request is decided. */
+	if (r != PLATFORM_CRASH_LOADED)
+		vcpus_request_stop(vm->vcpus);
+	request(vm, bits[r]);
+}
+
+void vm_vcpu_died(void *opaque, enum vcpu_death why, const char *reason)
+{
+	struct vm *vm = opaque;
+
+	pthread_mutex_lock(&vm->death_lock);
+	if (!vm->death_reason[0])
+		snprintf(vm->death_reason, sizeof(vm->death_reason), "%s",
+			 reason);
+	pthread_mutex_unlock(&vm->death_lock);
+	vcpus_request_stop(vm->vcpus);
+	request(vm, why == VCPU_TRIPLE_FAULT ? VM_REQUEST_TRIPLE_FAULT :
+					       VM_REQUEST_KVM_ERROR);
+}
+
+/*
+ * Lets the vCPUs run, unless the guest has asked for something that is not
+ * decided yet: on_request() runs them if that is the outcome.
+ */
+static void run_vcpus(struct vm *vm)
+{
+	if (!(atomic_load(&vm->requests) & ~VM_REQUEST_CRASH_LOADED))
+		vcpus_run(vm->vcpus);
+}
+
+/* Everything as after power-on, the kernel loaded anew. vCPUs stopped. */
+static int start_anew(struct vm *vm, struct error *e)
+{
+	int ret;
+
+	pthread_mutex_lock(&vm->machine_lock);
+	devices_reset(vm->devices);
+	board_reset(vm->board);
+	pthread_mutex_unlock(&vm->machine_lock);
+	ram_reset(vm->ram);
+	ret = kvm_arch_reset(&vm->kvm, e);
+	if (!ret)
+		ret = vcpus_reset(vm->vcpus, e);
+	if (!ret)
+		ret = vm_load(vm, e);
+	return ret;
+}
+
+static void reset(struct vm *vm, bool by_guest)
+{
+	struct error e;
+
+	vcpus_stop(vm->vcpus);
+	/* What was asked for before the reset is void after it. */
+	atomic_store(&vm->requests, 0);
+	vm->death_reason[0] = '\0';
+	vm->crash_noted = false;
+	if (start_anew(vm, &e)) {
+		vm_end(vm, VM_EXIT_HOST_ERROR, 1, e.text);
+		return;
+	}
+	emit(vm, VM_EVENT_RESET, by_guest,
+	     by_guest ? "guest-reset" : "host-qmp-system-reset");
+	if (vm->state == VM_RUNNING)
+		vcpus_run(vm->vcpus);
+}
+
+static void panicked(struct vm *vm)
+{
+	bool pause = vm->config->on_panic == ON_PANIC_PAUSE;
+
+	vcpus_stop(vm->vcpus);
+	emit(vm, VM_EVENT_PANICKED, true, pause ? "pause" : "poweroff");
+	if (!pause) {
+		vm_end(vm, VM_EXIT_PANIC, 3, "the guest panicked");
+		return;
+	}
+	vm->state = VM_PANICKED;
+	pthread_mutex_lock(&vm->machine_lock);
+	devices_quiesce(vm->devices);
+	pthread_mutex_unlock(&vm->machine_lock);
+	emit(vm, VM_EVENT_STOP, true, NULL);
+}
+
+static void guest_reset(struct vm *vm)
+{
+	vcpus_stop(vm->vcpus);
+	if (board_reset_after_panic(vm->board))
+		panicked(vm);
+	else if (vm->config->on_reboot == ON_REBOOT_EXIT)
+		vm_end(vm, VM_EXIT_RESET, 0, "the guest rebooted");
+	else
+		reset(vm, true);
+}
+
+static void exit_port(struct vm *vm)
+{
+	uint8_t value = atomic_load(&vm->exit_value);
+	char reason[64];
+
+	snprintf(reason, sizeof(reason), "the guest wrote %u to the exit port",
+		 value);
+	vm_end(vm, VM_EXIT_PORT, 64 + (value & 63), reason);
+}
+
+/*
+ * The reason is copied out: vm_end() waits for all vCPUs, and another one may
+ * be dying just now and want to say why.
+ */
+static void died(struct vm *vm, enum vm_exit_kind kind)
+{
+	char reason[sizeof(vm->death_reason)];
+
+	pthread_mutex_lock(&vm->death_lock);
+	memcpy(reason, vm->death_reason, sizeof(reason));
+	pthread_mutex_unlock(&vm->death_lock);
+	vm_end(vm, kind, 4, reason);
+}
+
+/* Once a boot: the guest can say it as often as it likes. */
+static void crash_loaded(struct vm *vm)
+{
+	if (!vm->crash_noted)
+		log_info("the guest panicked and starts its crash kernel");
+	vm->crash_noted = true;
+}
+
+/* The gravest first: what follows it does not matter any more. */
+static void on_request(struct loop_watch *w, uint32_t events)
+{
+	struct vm *vm = w->opaque;
+	unsigned int r;
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	r = atomic_exchange(&vm->requests, 0);
+	if (vm->state == VM_SHUTDOWN)
+		return;
+	if (r & VM_REQUEST_KVM_ERROR)
+		died(vm, VM_EXIT_KVM_ERROR);
+	else if (r & VM_REQUEST_TRIPLE_FAULT)
+		died(vm, VM_EXIT_TRIPLE_FAULT);
+	else if (r & VM_REQUEST_EXIT_PORT)
+		exit_port(vm);
+	else if (r & VM_REQUEST_PANICKED)
+		panicked(vm);
+	else if (r & VM_REQUEST_POWEROFF)
+		vm_end(vm, VM_EXIT_POWEROFF, 0, "the guest powered off");
+	else if (r & VM_REQUEST_RESET)
+		guest_reset(vm);
+	else if (r & VM_REQUEST_CRASH_LOADED)
+		crash_loaded(vm);
+}
+
+int vm_life_init(struct vm *vm, struct error *e)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int ret;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "eventfd");
+	ret = loop_add(vm->loop, &vm->request_watch, fd, EPOLLIN, on_request,
+		       vm);
+	if (ret) {
+		close(fd);
+		return error_errno(e, ret, "event loop");
+	}
+	return 0;
+}
+
+void vm_life_deinit(struct vm *vm)
+{
+	int fd = vm->request_watch.fd;
+
+	if (fd < 0)
+		return;
+	loop_remove(&vm->request_watch);
+	close(fd);
+}
+
+enum vm_state vm_state(const struct vm *vm)
+{
+	return vm->state;
+}
+
+const char *vm_state_name(enum vm_state state)
+{
+	static const char *const names[] = {
+		[VM_PRELAUNCH] = "prelaunch",
+		[VM_RUNNING] = "running",
+		[VM_PAUSED] = "paused",
+		[VM_SHUTDOWN] = "shutdown",
+		[VM_PANICKED] = "guest-panicked",
+	};
+
+	return names[state];
+}
+
+const struct vm_exit_report *vm_exit_report(const struct vm *vm)
+{
+	return &vm->report;
+}
+
+const char *vm_exit_kind_name(enum vm_exit_kind kind)
+{
+	static const char *const names[] = {
+		[VM_EXIT_NONE] = "none",
+		[VM_EXIT_POWEROFF] = "poweroff",
+		[VM_EXIT_RESET] = "reset",
+		[VM_EXIT_PANIC] = "panic",
+		[VM_EXIT_TRIPLE_FAULT] = "triple-fault",
+		[VM_EXIT_KVM_ERROR] = "kvm-error",
+		[VM_EXIT_QUIT] = "quit",
+		[VM_EXIT_QUIT_KEY] = "quit",
+		[VM_EXIT_TERMINATED] = "terminated",
+		[VM_EXIT_HOST_ERROR] = "host-error",
+		[VM_EXIT_PORT] = "exit-port",
+	};
+
+	return names[kind];
+}
+
+static int wrong_state(struct vm *vm, const char *what, struct error *e)
+{
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+			       "%s: the VM is %s", what,
+			       vm_state_name(vm->state));
+}
+
+int vm_stop(struct vm *vm, struct error *e)
+{
+	switch (vm->state) {
+	case VM_PRELAUNCH:
+	case VM_PAUSED:
+	case VM_PANICKED:
+		return 0;
+	case VM_RUNNING:
+		break;
+	default:
+		return wrong_state(vm, "stop", e);
+	}
+	vcpus_stop(vm->vcpus);
+	pthread_mutex_lock(&vm->machine_lock);
+	devices_quiesce(vm->devices);
+	pthread_mutex_unlock(&vm->machine_lock);
+	vm->state = VM_PAUSED;
+	emit(vm, VM_EVENT_STOP, false, NULL);
+	return 0;
+}
+
+int vm_cont(struct vm *vm, struct error *e)
+{
+	switch (vm->state) {
+	case VM_RUNNING:
+		return 0;
+	case VM_PRELAUNCH:
+		clock_gettime(CLOCK_REALTIME, &vm->report.started);
+		break;
+	case VM_PAUSED:
+		pthread_mutex_lock(&vm->machine_lock);
+		devices_resume(vm->devices);
+		pthread_mutex_unlock(&vm->machine_lock);
+		vcpus_note_pause(vm->vcpus);
+		break;
+	default:
+		return wrong_state(vm, "cont", e);
+	}
+	vm->state = VM_RUNNING;
+	emit(vm, VM_EVENT_RESUME, false, NULL);
+	run_vcpus(vm);
+	return 0;
+}
+
+int vm_powerdown(struct vm *vm, struct error *e)
+{
+	if (vm->state == VM_SHUTDOWN || vm->state == VM_PANICKED)
+		return wrong_state(vm, "system_powerdown", e);
+	board_power_button(vm->board);
+	emit(vm, VM_EVENT_POWERDOWN, false, NULL);
+	return 0;
+}
+
+int vm_reset(struct vm *vm, struct error *e)
+{
+	if (vm->state == VM_SHUTDOWN)
+		return wrong_state(vm, "system_reset", e);
+	/* QEMU, too, leaves a panicked guest paused after a reset. */
+	if (vm->state == VM_PANICKED)
+		vm->state = VM_PAUSED;
+	reset(vm, false);
+	return 0;
+}
+
+int vm_inject_nmi(struct vm *vm, struct error *e)
+{
+	int ret;
+
+	if (vm->state == VM_SHUTDOWN)
+		return wrong_state(vm, "inject-nmi", e);
+	vcpus_stop(vm->vcpus);
+	ret = vcpus_inject_nmi(vm->vcpus, e);
+	if (vm->state == VM_RUNNING)
+		run_vcpus(vm);
+	return ret;
+}
+
+static bool ended_by_guest(enum vm_exit_kind kind)
+{
+	return kind == VM_EXIT_POWEROFF || kind == VM_EXIT_RESET ||
+	       kind == VM_EXIT_PANIC || kind == VM_EXIT_TRIPLE_FAULT ||
+	       kind == VM_EXIT_PORT;
+}
+
+void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
+	    const char *reason)
+{
+	struct vm_exit_report *r = &vm->report;
+
+	if (vm->state == VM_SHUTDOWN)
+		return;
+	vcpus_stop(vm->vcpus);
+	vm->state = VM_SHUTDOWN;
+	r->kind = kind;
+	r->code = code;
+	snprintf(r->reason, sizeof(r->reason), "%s", reason);
+	clock_gettime(CLOCK_REALTIME, &r->stopped);
+	emit(vm, VM_EVENT_SHUTDOWN, ended_by_guest(kind), reason);
+	loop_stop(vm->loop);
+}
+
+void vm_console_key(void *opaque, enum chardev_key key)
+{
+	struct vm *vm = opaque;
+
+	if (key == CHARDEV_KEY_QUIT)
+		vm_end(vm, VM_EXIT_QUIT_KEY, 0,
+		       "quit from the console (Ctrl-a x)");
+	else
+		fprintf(stderr, "\r\nmote: %s, %u vCPU%s, %llu MiB\r\n",
+			vm_state_name(vm->state), vcpus_count(vm->vcpus),
+			vcpus_count(vm->vcpus) == 1 ? "" : "s",
+			(unsigned long long)
+				(vm->config->memory.size_bytes >> 20));
+}
+
+void vm_terminal_resized(struct vm *vm)
+{
+	if (vm->serial)
+		chardev_update_size(vm->serial);
+	if (vm->console)
+		chardev_update_size(vm->console);
+}
