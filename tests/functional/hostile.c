@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hostile guest without an operating system, entered by its PVH note: every
+ * vCPU writes garbage to ports, configuration space, BARs and rings, much of it
+ * nearly right. After TURNS each it resets the machine, RESETS times, and then
+ * writes 0 to the exit port. Built by test_hostile.py, which sets SEED, TURNS,
+ * RESETS and CPUS.
+ *
+ * What a guest may do to itself would end the test and is left out: requests to
+ * end the VM, buffers over its own code, MSIs that are NMI, INIT or SMI.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ECAM		0xe0000000u
+#define MMIO		0xc0000000u
+#define MMIO_END	0xe0000000u
+#define RAM_END		0x4000000u	/* -m 64M */
+#define RINGS		0x1000000u	/* 64 KiB a queue, 1 MiB a device */
+#define BUFFERS		0x2000000u
+#define DEVICES		8u
+#define QUEUE_MAX	4u
+
+#define DESC_NEXT	1u
+#define DESC_WRITE	2u
+#define DESC_INDIRECT	4u
+
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+struct cpu {
+	uint32_t random;
+	bool polite;		/* just now: no mistake on purpose */
+};
+
+/* Segments of the loader's GDT: 0x10 code, 0x18 data. */
+__asm__(".section .note.Xen, \"a\", @note\n"
+	".long 4, 4, 18\n"		/* XEN_ELFNOTE_PHYS32_ENTRY */
+	".asciz \"Xen\"\n"
+	".long start\n"
+	".text\n"
+	".globl start\n"
+	"start:	mov $stacks + 0x4000, %esp\n"
+	"	push $0\n"
+	"	call hostile\n"
+	".code16\n"
+	"trampoline:\n"			/* at 0x8000, by INIT and SIPI */
+	"	cli\n"
+	"	lgdtl %cs:(gdt_pointer - trampoline)\n"
+	"	mov $1, %eax\n"
+	"	mov %eax, %cr0\n"
+	"	ljmpl $0x10, $secondary\n"
+	"gdt_pointer:\n"
+	"	.word 31\n"
+	"	.long 0x500\n"
+	"trampoline_end:\n"
+	".code32\n"
+	"secondary:\n"
+	"	mov $0x18, %ax\n"
+	"	mov %ax, %ds\n"
+	"	mov %ax, %es\n"
+	"	mov %ax, %ss\n"
+	"	mov $1, %eax\n"
+	"	lock xadd %eax, next_cpu\n"
+	"	lea 1(%eax), %esp\n"
+	"	shl $14, %esp\n"
+	"	add $stacks, %esp\n"
+	"	push %eax\n"
+	"	call hostile\n");
+
+extern const uint8_t trampoline[], trampoline_end[];
+uint8_t stacks[0x40000] __attribute__((aligned(16)));
+uint32_t next_cpu = 1;
+static uint32_t done;
+
+void hostile(uint32_t index);
+
+/* ---- instructions -------------------------------------------------------- */
+
+static void out(uint16_t port, unsigned int len, uint32_t v)
+{
+	if (len == 1)
+		__asm__ volatile("outb %b0, %1" :: "a"(v), "d"(port));
+	else if (len == 2)
+		__asm__ volatile("outw %w0, %1" :: "a"(v), "d"(port));
+	else
+		__asm__ volatile("outl %0, %1" :: "a"(v), "d"(port));
+}
+
+static uint32_t in(uint16_t port, unsigned int len)
+{
+	uint32_t v = 0;
+
+	if (len == 1)
+		__asm__ volatile("inb %1, %b0" : "+a"(v) : "d"(port));
+	else if (len == 2)
+		__asm__ volatile("inw %1, %w0" : "+a"(v) : "d"(port));
+	else
+		__asm__ volatile("inl %1, %0" : "+a"(v) : "d"(port));
+	return v;
+}
+
+static void outs(uint16_t port, const void *from, uint32_t count)
+{
+	__asm__ volatile("rep outsb" : "+S"(from), "+c"(count) : "d"(port)
+			 : "memory");
+}
+
+static void ins(uint16_t port, void *to, uint32_t count)
+{
+	__asm__ volatile("rep insb" : "+D"(to), "+c"(count) : "d"(port)
+			 : "memory");
+}
+
+static void poke(uint32_t at, unsigned int len, uint64_t v)
+{
+	if (len == 1)
+		*(volatile uint8_t *)at = (uint8_t)v;
+	else if (len == 2)
+		*(volatile uint16_t *)at = (uint16_t)v;
+	else if (len == 4)
+		*(volatile uint32_t *)at = (uint32_t)v;
+	else
+		__asm__ volatile("movq %0, %%mm0; movq %%mm0, (%1)"
+				 :: "m"(v), "r"(at) : "memory");
+}
+
+static uint32_t peek(uint32_t at, unsigned int len)
+{
+	uint64_t v;
+
+	if (len == 1)
+		return *(volatile uint8_t *)at;
+	if (len == 2)
+		return *(volatile uint16_t *)at;
+	if (len == 4)
+		return *(volatile uint32_t *)at;
+	__asm__ volatile("movq (%1), %%mm0; movq %%mm0, %0"
+			 : "=m"(v) : "r"(at) : "memory");
+	return (uint32_t)v;
+}
+
+/* ---- garbage ------------------------------------------------------------- */
+
+static uint32_t any(struct cpu *c)
+{
+	c->random ^= c->random << 13;
+	c->random ^= c->random >> 17;
+	c->random ^= c->random << 5;
+	return c->random;
+}
+
+static uint32_t below(struct cpu *c, uint32_t n)
+{
+	return (any(c) >> 4) % n;
+}
+
+static bool mostly(struct cpu *c)
+{
+	return c->polite || below(c, 16);
+}
+
+static uint32_t value(struct cpu *c)
+{
+	static const uint32_t edges[] = {
+		0, 1, 2, 3, 4, 7, 0xb, 0xf, 0x80, 0xff, 0x100, 0x1000, 0x7fff,
+		0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff0,
+		0xffffffff, MMIO, ECAM, 0xfee00000, 0xfec00000, RAM_END,
+		RAM_END - 1, BUFFERS,
+	};
+
+	return below(c, 3) ? edges[below(c, sizeof(edges) / sizeof(edges[0]))] :
+			     any(c);
+}
+
+static unsigned int width(struct cpu *c, unsigned int max)
+{
+	unsigned int len = 1u << below(c, 4);
+
+	return len > max ? max : len;
+}
+
+static void garbage_port(struct cpu *c)
+{
+	static const struct { uint16_t base, count; } areas[] = {
+		{ 0x3f8, 8 }, { 0x3f8, 8 }, { 0x60, 8 }, { 0x70, 4 },
+		{ 0xcf8, 8 }, { 0xcf4, 16 }, { 0x505, 2 }, { 0x5fe, 6 },
+		{ 0xf2, 8 }, { 0x20, 2 }, { 0xa0, 2 }, { 0x40, 4 },
+		{ 0x4d0, 2 }, { 0xfffc, 4 },
+	};
+	unsigned int i = below(c, 16), len = width(c, 4);
+	uint32_t v = value(c);
+	uint16_t port = (uint16_t)any(c);
+	static uint8_t text[4][64];
+
+	if (i < sizeof(areas) / sizeof(areas[0]))
+		port = (uint16_t)(areas[i].base + below(c, areas[i].count));
+	if (below(c, 2)) {
+		if (below(c, 4))
+			in(port, len);
+		else
+			ins(port, text[below(c, 4)], below(c, 64));
+		return;
+	}
+	if (port >= 0x3f8 && port < 0x400 && !below(c, 4)) {
+		outs(port, text[below(c, 4)], below(c, 64));
+		return;
+	}
+	if (port == 0xcf9 || port == 0x505 || port == 0x600)
+		v &= 0xffffffdau;	/* reset, panic, sleep */
+	if (port == 0x64)
+		v |= 1;
+	if (port == 0xf4 || (RESETS && (port & ~3u) == 0x70))
+		return;
+	out(port, len, v);
+}
+
+static uint32_t function(uint32_t device)
+{
+	return ECAM + (device << 15);
+}
+
+/* Bits 8 to 10 of an MSI's data are its kind. */
+static uint32_t harmless(uint32_t at, uint32_t v)
+{
+	for (unsigned int i = 0; i < 4; i++)
+		if ((at + i) % 4 == 1)
+			v &= ~(7u << 8 * i);
+	return v;
+}
+
+static void garbage_config(struct cpu *c)
+{
+	static const uint8_t hot[] = { 4, 4, 4, 5, 6, 0x10, 0x10, 0x11, 0x13,
+				       0x14, 0x3c, 0x34 };
+	uint32_t at, v = value(c);
+
+	at = below(c, 4) ? below(c, 0x100) : hot[below(c, sizeof(hot))];
+	if (!mostly(c))
+		at = below(c, 0x1000);
+	v = harmless(at, v);
+	if (at == 4 && below(c, 4))
+		v |= 6;
+	if (!below(c, 8)) {
+		out(0xcf8, 4, (mostly(c) ? 0x80000000u : 0) |
+			      (mostly(c) ? below(c, DEVICES) << 11 :
+					   any(c) & 0xffff00) | (at & 0xfc));
+		if (below(c, 2))
+			out((uint16_t)(0xcfc + (at & 3)), width(c, 4), v);
+		else
+			in((uint16_t)(0xcfc + (at & 3)), width(c, 4));
+		return;
+	}
+	at += mostly(c) ? function(below(c, DEVICES)) :
+			  ECAM + (any(c) & 0xfff000);
+	if (below(c, 4))
+		poke(at, width(c, 8), v);
+	else
+		peek(at, width(c, 8));
+}
+
+/* Where the BAR is just now; 0: nowhere. */
+static uint32_t bar_of(uint32_t device)
+{
+	uint32_t at = peek(function(device) + 0x10, 4) & ~0xfu;
+
+	return at >= MMIO && at < MMIO_END - 0x4000 ? at : 0;
+}
+
+static void garbage_bar(struct cpu *c)
+{
+	static const uint32_t areas[] = { 0, 0, 0x800, 0x1000, 0x2000, 0x3000,
+					  0x3800 };
+	uint32_t bar = bar_of(below(c, DEVICES));
+	uint32_t at = areas[below(c, 7)] + below(c, 0x48);
+	unsigned int len = width(c, 8);
+
+	if (!bar)
+		return;
+	if (below(c, 4))
+		at &= ~(len - 1);
+	if (!mostly(c))
+		at = below(c, 0x4000);
+	if (!mostly(c))		/* across a page: cut into odd widths */
+		at = (at | 0xfff) - below(c, 8);
+	if (below(c, 3))
+		poke(bar + at, len, harmless(at, value(c)) |
+				    (uint64_t)harmless(at + 4, value(c)) << 32);
+	else
+		peek(bar + at, len);
+}
+
+/* ---- rings --------------------------------------------------------------- */
+
+static uint64_t buffer(struct cpu *c)
+{
+	switch (c->polite ? 5 : below(c, 24)) {
+	case 0:
+		return RAM_END - below(c, 0x2000);
+	case 1:
+		return (uint64_t)value(c) << 32;
+	case 2:
+		return MMIO + below(c, 0x10000);
+	case 3:
+		return 0xffffffffffffffffull - below(c, 0x1000);
+	case 4:
+		return RINGS + below(c, 0x800000);
+	default:
+		return BUFFERS + below(c, 0x1f00000);
+	}
+}
+
+static uint32_t length(struct cpu *c)
+{
+	static const uint32_t lengths[] = { 0, 1, 15, 16, 17, 512, 1024, 4096,
+					    65536, 1u << 20 };
+
+	if (!mostly(c))
+		return value(c);
+	return lengths[below(c, sizeof(lengths) / sizeof(lengths[0]))];
+}
+
+static void garbage_desc(struct cpu *c, volatile struct desc *d, uint32_t index,
+			 uint32_t table)
+{
+	d->addr = buffer(c);
+	d->len = length(c);
+	d->flags = below(c, 4) | (below(c, 8) ? 0 : DESC_INDIRECT);
+	d->next = (uint16_t)(mostly(c) ? (index + 1) % 64 : any(c));
+	if (d->flags & DESC_INDIRECT && mostly(c)) {
+		d->addr = table;
+		d->len = below(c, 64) * 16;
+		d->flags &= ~DESC_NEXT;
+	}
+}
+
+static void put_desc(volatile struct desc *d, uint64_t addr, uint32_t len,
+		     uint16_t flags, uint32_t next)
+{
+	d->addr = addr;
+	d->len = len;
+	d->flags = flags;
+	d->next = (uint16_t)next;
+}
+
+/* What a device might take: a block request, something to send, room. */
+static void good_chain(struct cpu *c, volatile struct desc *d, uint32_t at)
+{
+	static const uint8_t types[] = { 0, 0, 1, 1, 4, 8, 11, 13, 99 };
+	uint32_t header = BUFFERS + below(c, 0x100) * 64;
+	uint32_t type = types[below(c, sizeof(types))];
+	uint32_t len = type > 8 ? 16 : 512 * below(c, 64);
+	uint32_t what = below(c, 4);
+
+	if (what < 2) {
+		put_desc(&d[at], BUFFERS + 0x10000 + below(c, 0x100000),
+			 below(c, 5000) + 1, what ? DESC_WRITE : 0, 0);
+		return;
+	}
+	poke(header, 4, type);
+	poke(header + 8, 4, below(c, 2048));
+	poke(header + 12, 4, 0);
+	poke(header + 16, 4, below(c, 2048));	/* a range */
+	poke(header + 20, 4, 0);
+	poke(header + 24, 4, below(c, 64));
+	poke(header + 28, 4, below(c, 3));
+	put_desc(&d[at], header, 16, DESC_NEXT, at + 1);
+	put_desc(&d[at + 1], type > 8 ? header + 16 :
+		 BUFFERS + 0x10000 + below(c, 0x1000) * 512, len,
+		 DESC_NEXT | (type == 0 || type == 8 ? DESC_WRITE : 0), at + 2);
+	put_desc(&d[at + 2], BUFFERS + below(c, 0x10000), 1, DESC_WRITE, 0);
+}
+
+static uint32_t ring_of(uint32_t device, uint32_t queue)
+{
+	return RINGS + device * 0x100000 + queue * 0x10000;
+}
+
+static void fill_ring(struct cpu *c, uint32_t ring)
+{
+	volatile struct desc *d = (volatile struct desc *)ring;
+	volatile uint16_t *avail = (volatile uint16_t *)(ring + 0x2000);
+	uint32_t gap = below(c, 2) ? 1 : 3;	/* small queues have only 8 */
+
+	for (uint32_t i = 0; i < 8; i++) {
+		uint32_t at = i * gap + (c->polite ? 0 : below(c, 36));
+		uint32_t table = ring + 0x6000 + i * 0x400;
+		volatile struct desc *t = (volatile struct desc *)table;
+
+		good_chain(c, t, 0);
+		if (!mostly(c))
+			garbage_desc(c, &t[below(c, 3)], 1, table);
+		if (!c->polite && below(c, 2))
+			garbage_desc(c, &d[at], at, table);
+		else if (below(c, 3))
+			good_chain(c, d, at);
+		else
+			put_desc(&d[at], table, 48, DESC_INDIRECT, 0);
+		for (uint32_t k = i; k < 256; k += 8)
+			avail[2 + k] = (uint16_t)(mostly(c) ? at : any(c));
+	}
+	avail[0] = (uint16_t)below(c, 2);
+	avail[1] = (uint16_t)(mostly(c) ? avail[1] + below(c, 8) : any(c));
+}
+
+static void set_up_queue(struct cpu *c, uint32_t bar, uint32_t ring,
+			 uint32_t queue)
+{
+	static const uint32_t areas[] = { 0, 0x2000, 0x4000 };
+
+	if (mostly(c))
+		poke(ring + 0x2000, 4, 0);
+	poke(bar + 0x16, 2, mostly(c) ? queue : value(c));
+	poke(bar + 0x18, 2, mostly(c) ? 64u << below(c, 3) : value(c));
+	poke(bar + 0x1a, 2, mostly(c) ? below(c, 3) : value(c));
+	for (uint32_t i = 0; i < 3; i++) {
+		uint64_t at = ring + areas[i];
+
+		if (!mostly(c))
+			at = buffer(c);
+		poke(bar + 0x20 + 8 * i, 4, at);
+		poke(bar + 0x24 + 8 * i, 4, at >> 32);
+	}
+	if (mostly(c))
+		poke(bar + 0x1c, 2, 1);
+	if (!below(c, 16))	/* changed after it was enabled */
+		poke(bar + 0x20 + 4 * below(c, 6), 4, value(c));
+}
+
+/* A driver's steps, each of which may be missing or wrong. */
+static void bring_up(struct cpu *c)
+{
+	static const uint8_t steps[] = { 0, 1, 3, 0xb, 0xf };
+	uint32_t device = below(c, DEVICES), bar;
+
+	poke(function(device) + 4, 2, mostly(c) ? 6 : value(c));
+	bar = bar_of(device);
+	if (!bar)
+		return;
+	for (uint32_t i = 0; i < sizeof(steps); i++) {
+		if (steps[i] == 0xb) {
+			poke(bar + 8, 4, 0);
+			poke(bar + 0, 4, 0);
+			poke(bar + 12, 4, peek(bar + 4, 4) &
+					  (below(c, 2) ? ~0u : any(c)));
+			poke(bar + 8, 4, 1);
+			poke(bar + 12, 4, mostly(c) ? 1 : value(c));
+		}
+		for (uint32_t q = 0; steps[i] == 0xf && q < QUEUE_MAX; q++)
+			set_up_queue(c, bar, ring_of(device, q), q);
+		poke(bar + 0x14, 1, mostly(c) ? steps[i] : value(c));
+	}
+}
+
+static void use_queue(struct cpu *c)
+{
+	uint32_t device = below(c, DEVICES), queue = below(c, QUEUE_MAX);
+	uint32_t bar = bar_of(device);
+
+	fill_ring(c, ring_of(device, queue));
+	if (!bar)
+		return;
+	poke(bar + 0x2000 + 4 * queue, width(c, 4), queue);
+	if (!below(c, 16))	/* reset with all this in flight */
+		poke(bar + 0x14, 1, 0);
+}
+
+static void msix(struct cpu *c)
+{
+	uint32_t device = below(c, DEVICES), bar = bar_of(device);
+	uint32_t entry = below(c, 6) * 16;
+
+	if (!bar)
+		return;
+	for (uint32_t i = 0; i < 8; i++)
+		poke(bar + 0x3000 + entry + 12, 4, i & 1);
+	poke(bar + 0x3000 + entry, 4, value(c));
+	poke(bar + 0x3000 + entry + 4, 4, value(c));
+	poke(bar + 0x3000 + entry + 8, 4, value(c) & ~0x700u);
+	poke(bar + 0x3000 + entry + 12, 4, below(c, 4) ? 0 : value(c));
+}
+
+/* ---- the machine --------------------------------------------------------- */
+
+static void start_others(void)
+{
+	for (uint32_t i = 0; i < (uint32_t)(trampoline_end - trampoline); i++)
+		((volatile uint8_t *)0x8000)[i] = trampoline[i];
+	poke(0xfee00300, 4, 0xc4500);		/* INIT to all others */
+	for (int i = 0; i < 2; i++)
+		poke(0xfee00300, 4, 0xc4608);	/* SIPI: 0x8000 */
+}
+
+/* In a register of the clock's memory, which a reset leaves alone. */
+static uint32_t count_reset(void)
+{
+	uint32_t n;
+
+	out(0x70, 1, 0x40);
+	n = in(0x71, 1);
+	out(0x71, 1, n + 1);
+	return n;
+}
+
+static void end(struct cpu *c)
+{
+	if (count_reset() + 1 <= RESETS) {
+		if (below(c, 2))
+			out(0xcf9, 1, 6);
+		else
+			out(0x64, 1, 0xfe);
+	} else {
+		out(0xf4, 1, 0);
+	}
+	for (;;)
+		__asm__ volatile("pause");
+}
+
+void hostile(uint32_t index)
+{
+	struct cpu c = { .random = SEED * 2654435761u + index * 40503u + 1 };
+	static const struct {
+		void (*act)(struct cpu *c);
+		uint32_t weight;
+	} acts[] = {
+		{ garbage_port, 10 }, { garbage_config, 10 },
+		{ garbage_bar, 12 }, { bring_up, 3 }, { use_queue, 24 },
+		{ msix, 1 },
+	};
+
+	if (!index && CPUS > 1)
+		start_others();
+	for (uint32_t turn = 0; turn < TURNS; turn++) {
+		uint32_t i = 0, at = below(&c, 60);
+
+		while (at >= acts[i].weight)
+			at -= acts[i++].weight;
+		c.polite = below(&c, 4);
+		acts[i].act(&c);
+	}
+	__atomic_fetch_add(&done, 1, __ATOMIC_SEQ_CST);
+	while (index || __atomic_load_n(&done, __ATOMIC_SEQ_CST) < CPUS)
+		__asm__ volatile("pause");
+	end(&c);
+}
