@@ -175,7 +175,6 @@ def test_unix_serial_is_two_way_and_reconnectable(run, tmp_path):
     second.close()
 
 
-@pytest.mark.long  # the emulated test host itself has stood still in this one; tests/unit/test_chardev.c has the dropping
 def test_absent_reader_never_stalls_the_guest(run, tmp_path):
     """More than mote keeps, into a socket that nobody reads: the guest goes on and powers off."""
     vm = run("--serial", f"unix={tmp_path / 'console'}", params=script("seq 1 11500"))
