@@ -268,6 +268,7 @@ void board_reset(struct board *b)
 	rtc_reset(b->rtc);
 	reset_reset(b->reset);
 	ged_reset(b->ged);
+	pci_reset(b->pci);
 }
 
 void board_power_button(struct board *b)

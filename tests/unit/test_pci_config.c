@@ -206,6 +206,17 @@ static void reset_write(void *opaque, uint8_t value)
 	((struct fixture *)opaque)->reset_port = value;
 }
 
+static void test_config_address_is_zero_after_a_reset(void **state)
+{
+	struct fixture *t = *state;
+
+	pio_put(t, 0xcf8, 4, 0x80032800);
+	assert_int_equal(pio_get(t, 0xcfc, 4), 0x56781234);
+	pci_reset(t->m.pci);
+	assert_int_equal(pio_get(t, 0xcf8, 4), 0);
+	assert_int_equal(pio_get(t, 0xcfc, 4), 0xffffffff);
+}
+
 static void test_config_reset_port_is_passed_on(void **state)
 {
 	struct fixture *t = *state;
@@ -268,6 +279,7 @@ int main(void)
 		TEST(test_config_byte_and_word_writes_merge),
 		TEST(test_config_ports_reach_the_same_space),
 		TEST(test_config_address_takes_double_words_only),
+		TEST(test_config_address_is_zero_after_a_reset),
 		TEST(test_config_reset_port_is_passed_on),
 		TEST(test_config_detached_function_reads_all_ones),
 		TEST(test_config_capabilities_fill_the_first_256_bytes),

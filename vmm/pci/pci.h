@@ -101,6 +101,10 @@ int pci_create(struct pci **out, struct bus *mmio, struct bus *pio,
 /* Every function is detached by then. NULL is fine. */
 void pci_destroy(struct pci *p);
 
+/* System reset: the address register of 0xcf8 as at power-on. Functions are
+ * reset by who has them: pci_function_reset(). */
+void pci_reset(struct pci *p);
+
 /*
  * Port 0xcf9, the reset control register, lies inside the range of 0xcf8: byte
  * accesses to it are passed on. Until this is called they go nowhere.

@@ -56,6 +56,11 @@ void pci_destroy(struct pci *p)
 	free(p);
 }
 
+void pci_reset(struct pci *p)
+{
+	p->config_address = 0;
+}
+
 void pci_set_reset_port(struct pci *p, uint8_t (*read)(void *opaque),
 			void (*write)(void *opaque, uint8_t value),
 			void *opaque)
