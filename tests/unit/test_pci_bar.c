@@ -306,6 +306,36 @@ static void test_bar_too_large_is_refused_and_leaves_nothing(void **state)
 	pci_function_deinit(&c.f);
 }
 
+static void test_bar_without_room_on_a_bus_goes_to_the_next(void **state)
+{
+	struct fixture *t = *state;
+	struct device d[PCI_ROOTS + 1];
+	struct error e;
+
+	for (unsigned int i = 0; i < PCI_ROOTS; i++) {
+		dev_init(&d[i], 0);
+		/* Three quarters of a window: a bus takes one of them. */
+		pci_add_bar(&d[i].f, 0, SLICE32 / 2, false, false, &dev_ops,
+			    &d[i]);
+		pci_add_bar(&d[i].f, 1, SLICE32 / 4, false, false, &dev_ops,
+			    &d[i]);
+		assert_int_equal(pci_attach(t->m.pci, &d[i].f, -1, -1, &e), 0);
+		assert_int_equal(d[i].f.bus, i);
+	}
+	dev_init(&d[PCI_ROOTS], 0);
+	pci_add_bar(&d[PCI_ROOTS].f, 0, SLICE32 / 2, false, false, &dev_ops,
+		    &d[PCI_ROOTS]);
+	assert_int_equal(pci_attach(t->m.pci, &d[PCI_ROOTS].f, -1, -1, &e),
+			 -ENOSPC);
+	assert_int_equal(e.class, ERROR_NO_AVAILABLE_LOCATION);
+	assert_null(d[PCI_ROOTS].f.pci);
+	pci_function_deinit(&d[PCI_ROOTS].f);
+	for (unsigned int i = 0; i < PCI_ROOTS; i++) {
+		pci_detach(&d[i].f);
+		pci_function_deinit(&d[i].f);
+	}
+}
+
 static void test_bar_64bit_falls_back_to_the_low_window(void **state)
 {
 	struct fixture *t = *state;
@@ -400,6 +430,7 @@ int main(void)
 		TEST(test_bar_reset_restores_the_home),
 		TEST(test_bar_home_is_reused_after_detach),
 		TEST(test_bar_too_large_is_refused_and_leaves_nothing),
+		TEST(test_bar_without_room_on_a_bus_goes_to_the_next),
 		TEST(test_bar_64bit_falls_back_to_the_low_window),
 		TEST(test_slot_taken_or_invalid_is_refused),
 		TEST(test_slots_fill_all_buses_in_order),

@@ -179,8 +179,8 @@ int pci_intx_prepare(struct pci_function *f);
 void pci_intx_raise(struct pci_function *f);
 
 /*
- * Plugs the function in: bus and slot as asked, or -1 for the lowest free slot
- * (from slot 1 of bus 0 up). BARs get addresses from the windows at once, as
+ * Plugs the function in: bus and slot as asked, or -1 for the lowest one (from
+ * slot 1 of bus 0 up) whose bus also has room for the BARs. BARs get addresses from the windows at once, as
  * firmware would do, but decode nothing until the guest sets
  * PCI_COMMAND_MEMORY; it may move them. -EBUSY: taken; -ENOSPC; -EINVAL.
  */

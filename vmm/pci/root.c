@@ -89,21 +89,53 @@ struct pci_function *pci_function_at(struct pci *p, unsigned int bus,
 	return p->functions[bus][slot];
 }
 
-/* The lowest free place that agrees with *bus and *slot, where -1 is any. */
-static int choose_slot(const struct pci *p, int *bus, int *slot)
+/* The lowest free slot of a bus, or the one asked for; -EBUSY, -ENOSPC. */
+static int choose_slot(const struct pci *p, unsigned int bus, int slot)
 {
-	for (int b = 0; b < PCI_ROOTS; b++) {
-		if (*bus >= 0 && b != *bus)
-			continue;
-		for (int s = 0; s < PCI_SLOTS; s++) {
-			if ((*slot >= 0 && s != *slot) || p->functions[b][s])
-				continue;
-			*bus = b;
-			*slot = s;
-			return 0;
-		}
+	if (slot >= 0)
+		return p->functions[bus][slot] ? -EBUSY : slot;
+	for (int s = 0; s < PCI_SLOTS; s++)
+		if (!p->functions[bus][s])
+			return s;
+	return -ENOSPC;
+}
+
+/* As pci_attach() on this bus; on failure the function is as before. */
+static int attach_to_bus(struct pci *p, struct pci_function *f,
+			 unsigned int bus, int slot, struct error *e)
+{
+	int ret = choose_slot(p, bus, slot);
+
+	if (ret == -EBUSY)
+		return error_class_set(e, ERROR_ALREADY_ATTACHED, ret,
+				       "slot %d of pcie.%u is taken", slot,
+				       bus);
+	if (ret < 0)
+		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, ret,
+				       "no free PCI slot on pcie.%u", bus);
+	slot = ret;
+	f->pci = p;
+	f->bus = (uint8_t)bus;
+	f->slot = (uint8_t)slot;
+	p->functions[bus][slot] = f;
+	ret = pci_bars_allocate(f, e);
+	if (ret) {
+		p->functions[bus][slot] = NULL;
+		f->pci = NULL;
 	}
-	return *bus >= 0 && *slot >= 0 ? -EBUSY : -ENOSPC;
+	return ret;
+}
+
+/* A bus may have free slots and no room for the BARs: then the next is tried. */
+static int attach_to_any(struct pci *p, struct pci_function *f, int slot,
+			 struct error *e)
+{
+	for (unsigned int bus = 0; bus < PCI_ROOTS; bus++)
+		if (!attach_to_bus(p, f, bus, slot, NULL))
+			return 0;
+	return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
+			       "no root bus has a free PCI slot and room for "
+			       "the BARs");
 }
 
 int pci_attach(struct pci *p, struct pci_function *f, int bus, int slot,
@@ -115,24 +147,10 @@ int pci_attach(struct pci *p, struct pci_function *f, int bus, int slot,
 	if (bus < -1 || bus >= PCI_ROOTS || slot < -1 || slot >= PCI_SLOTS)
 		return error_config(e, -EINVAL, "no PCI slot %d on bus pcie.%d",
 				    slot, bus);
-	ret = choose_slot(p, &bus, &slot);
-	if (ret == -EBUSY)
-		return error_class_set(e, ERROR_ALREADY_ATTACHED, ret,
-				       "slot %d of pcie.%d is taken", slot,
-				       bus);
+	ret = bus < 0 ? attach_to_any(p, f, slot, e) :
+			attach_to_bus(p, f, (unsigned int)bus, slot, e);
 	if (ret)
-		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, ret,
-				       "no free PCI slot");
-	f->pci = p;
-	f->bus = (uint8_t)bus;
-	f->slot = (uint8_t)slot;
-	p->functions[bus][slot] = f;
-	ret = pci_bars_allocate(f, e);
-	if (ret) {
-		p->functions[bus][slot] = NULL;
-		f->pci = NULL;
 		return ret;
-	}
 	pci_intx_describe(f);
 	memcpy(f->initial, f->config, sizeof(f->config));
 	return 0;
