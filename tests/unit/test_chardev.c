@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "char/chardev.h"
@@ -385,6 +387,49 @@ static void test_unix_client_gone_with_input_unread_makes_room(void **state)
 	close(third);
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec;
+}
+
+/* As spin(), while no descriptor can be made; the CPU time that it took. */
+static uint64_t spin_without_descriptors(struct fixture *f, uint64_t ms)
+{
+	struct rlimit old, none;
+	struct loop_timer t;
+	uint64_t start;
+
+	assert_int_equal(loop_timer_init(f->loop, &t, on_timeout, f->loop), 0);
+	loop_timer_set(&t, ms * MS, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	start = cpu_ns();
+	loop_run(f->loop);
+	start = cpu_ns() - start;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	loop_timer_deinit(&t);
+	return start;
+}
+
+static void test_unix_without_descriptors_waits_and_tries_again(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	create(f, CHAR_UNIX);
+	fd = connect_to(f->path);
+	assert_true(spin_without_descriptors(f, 200) < 50 * MS);
+	assert_int_equal(f->connects, 0);
+	put(f, "late", 4);
+	expect_from(f, fd, "late");
+	assert_int_equal(f->connects, 1);
+	close(fd);
+}
+
 static void test_unix_half_closed_client_still_gets_output(void **state)
 {
 	struct fixture *f = *state;
@@ -473,6 +518,30 @@ static void test_listener_refuses_what_is_no_socket(void **state)
 	listener_close(&l);
 }
 
+static void count_error(void *opaque, int fd)
+{
+	((struct fixture *)opaque)->inputs += fd < 0;
+}
+
+static void test_listener_shut_down_by_others_does_not_spin(void **state)
+{
+	struct fixture *f = *state;
+	struct listener l;
+	struct error e;
+	int fd;
+
+	assert_int_equal(listener_open(&l, f->path, 1, &e), 0);
+	fd = dup(l.fd);
+	listener_close(&l);
+	assert_int_equal(listener_adopt(&l, fd), 0);
+	assert_int_equal(listener_start(&l, f->loop, count_error, f), 0);
+	shutdown(fd, SHUT_RDWR);
+	spin(f, 100);
+	assert_int_equal(f->inputs, 1);
+	listener_close(&l);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 /* ---- pty ----------------------------------------------------------------- */
 
 static int open_pty(struct fixture *f)
@@ -547,10 +616,12 @@ int main(void)
 		T(test_unix_reconnect_sees_what_came_between),
 		T(test_unix_second_client_is_closed),
 		T(test_unix_client_gone_with_input_unread_makes_room),
+		T(test_unix_without_descriptors_waits_and_tries_again),
 		T(test_unix_half_closed_client_still_gets_output),
 		T(test_unix_destroy_removes_its_own_socket),
 		T(test_listener_stale_socket_is_replaced),
 		T(test_listener_live_socket_is_left_alone),
+		T(test_listener_shut_down_by_others_does_not_spin),
 		T(test_listener_refuses_what_is_no_socket),
 		T(test_pty_reader_may_come_and_go),
 		T(test_pty_silent_reader_never_stalls),

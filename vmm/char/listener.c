@@ -3,12 +3,16 @@
 #include "char/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define AGAIN_NS UINT64_C(1000000000)
 
 static int bind_to(int fd, const struct sockaddr_un *addr)
 {
@@ -102,14 +106,81 @@ err_close:
 	return ret;
 }
 
+int listener_adopt(struct listener *l, int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	*l = (struct listener)LISTENER_INIT;
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC))
+		return -errno;
+	l->fd = fd;
+	return 0;
+}
+
+static void on_readable(struct loop_watch *w, uint32_t events);
+
+void listener_pause(struct listener *l)
+{
+	loop_remove(&l->watch);
+	loop_timer_set(&l->again, 0, 0);
+}
+
+void listener_resume(struct listener *l)
+{
+	loop_remove(&l->watch);
+	if (loop_add(l->loop, &l->watch, l->fd, EPOLLIN, on_readable, l))
+		loop_timer_set(&l->again, AGAIN_NS, 0);
+}
+
+static void on_again(void *opaque)
+{
+	listener_resume(opaque);
+}
+
+static void on_readable(struct loop_watch *w, uint32_t events)
+{
+	struct listener *l = w->opaque;
+	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	/* These are about one client, who is gone again; but a socket that
+	 * somebody has shut down stays ready and has no clients. */
+	if (fd < 0 && !(events & EPOLLHUP) &&
+	    (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+		return;
+	if (fd < 0) {
+		fd = -errno;
+		/* The socket stays readable: the loop would spin. */
+		listener_pause(l);
+		loop_timer_set(&l->again, AGAIN_NS, 0);
+	}
+	l->fn(l->opaque, fd);
+}
+
+int listener_start(struct listener *l, struct loop *loop, listener_fn fn,
+		   void *opaque)
+{
+	int ret = loop_timer_init(loop, &l->again, on_again, l);
+
+	if (ret)
+		return ret;
+	l->loop = loop;
+	l->fn = fn;
+	l->opaque = opaque;
+	return loop_add(loop, &l->watch, l->fd, EPOLLIN, on_readable, l);
+}
+
 void listener_close(struct listener *l)
 {
 	struct stat st;
 
 	if (l->fd < 0)
 		return;
+	loop_remove(&l->watch);
+	loop_timer_deinit(&l->again);
 	/* Somebody may have put another socket there since. */
-	if (!lstat(l->path, &st) && st.st_dev == l->dev && st.st_ino == l->ino)
+	if (l->path && !lstat(l->path, &st) && st.st_dev == l->dev &&
+	    st.st_ino == l->ino)
 		unlink(l->path);
 	close(l->fd);
 	free(l->path);

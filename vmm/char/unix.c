@@ -18,7 +18,6 @@
 
 struct unix_server {
 	struct listener listener;
-	struct loop_watch watch;
 	bool connected;
 };
 
@@ -44,14 +43,12 @@ static bool client_has_gone(const struct chardev *c)
 	return poll(&p, 1, 0) > 0;
 }
 
-static void on_client(struct loop_watch *w, uint32_t events)
+static void on_client(void *opaque, int fd)
 {
-	struct chardev *c = w->opaque;
+	struct chardev *c = opaque;
 	struct unix_server *u = c->backend;
-	int fd, out;
+	int out;
 
-	(void)events;
-	fd = accept4(u->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
 	if (u->connected && client_has_gone(c))
@@ -91,15 +88,13 @@ static int unix_open(struct chardev *c, const struct config_char *cfg,
 	if (!u)
 		return error_errno(e, -ENOMEM, "%s", cfg->path);
 	u->listener = (struct listener)LISTENER_INIT;
-	u->watch = (struct loop_watch)LOOP_WATCH_INIT;
 	c->backend = u;
 	ret = listener_open(&u->listener, cfg->path, BACKLOG, e);
 	if (ret)
 		return ret;
 	ret = chardev_set_label(c, cfg->path);
 	if (!ret)
-		ret = loop_add(c->loop, &u->watch, u->listener.fd, EPOLLIN,
-			       on_client, c);
+		ret = listener_start(&u->listener, c->loop, on_client, c);
 	return ret ? error_errno(e, ret, "%s", cfg->path) : 0;
 }
 
@@ -107,7 +102,6 @@ static void unix_close(struct chardev *c)
 {
 	struct unix_server *u = c->backend;
 
-	loop_remove(&u->watch);
 	listener_close(&u->listener);
 	free(u);
 	c->backend = NULL;

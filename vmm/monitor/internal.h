@@ -32,9 +32,7 @@ struct session;
 struct monitor {
 	struct vm *vm;
 	struct loop *loop;
-	struct listener listener;	/* with a path */
-	struct loop_watch accept;	/* its descriptor, or the inherited */
-	struct loop_timer accept_again;
+	struct listener listener;
 	struct session *sessions;
 	unsigned int session_count;
 	bool quit;			/* the VM was ended from here */

@@ -6,7 +6,6 @@
 #include "monitor/monitor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -19,51 +18,23 @@
 
 /* A non-blocking client that finds it full is refused, not kept waiting. */
 #define BACKLOG		MONITOR_MAX_SESSIONS
-#define AGAIN_NS	UINT64_C(1000000000)
 #define FLUSH_MS	1000
-
-/*
- * No client is taken for now: the socket stays readable, and the loop would
- * spin. Clients wait in the backlog.
- */
-static void pause_accepting(struct monitor *m)
-{
-	loop_modify(&m->accept, 0);
-	loop_timer_set(&m->accept_again, AGAIN_NS, 0);
-}
-
-static void accept_again(void *opaque)
-{
-	struct monitor *m = opaque;
-
-	loop_modify(&m->accept, EPOLLIN);
-}
 
 void server_session_gone(struct monitor *m)
 {
-	if (m->session_count == MONITOR_MAX_SESSIONS - 1 && m->accept.fd >= 0)
-		accept_again(m);
+	if (m->session_count == MONITOR_MAX_SESSIONS - 1 && m->listener.fd >= 0)
+		listener_resume(&m->listener);
 }
 
-static void on_connection(struct loop_watch *w, uint32_t events)
+static void on_client(void *opaque, int fd)
 {
-	struct monitor *m = w->opaque;
-	int fd, ret = 0;
+	struct monitor *m = opaque;
+	int ret = fd < 0 ? fd : session_create(m, fd);
 
-	(void)events;
-	if (m->session_count == MONITOR_MAX_SESSIONS) {
-		pause_accepting(m);
-		return;
-	}
-	fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd >= 0)
-		ret = session_create(m, fd);
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		ret = -errno;
-	if (ret) {
+	if (ret)
 		log_warn("monitor: no client can be accepted (error %d)", -ret);
-		pause_accepting(m);
-	}
+	if (m->session_count == MONITOR_MAX_SESSIONS)
+		listener_pause(&m->listener);
 }
 
 static bool has_option(int fd, int option, int expected)
@@ -76,20 +47,17 @@ static bool has_option(int fd, int option, int expected)
 }
 
 /* Nobody is asked who he is: a socket that others reach will not do. */
-static int check_inherited(int fd, struct error *e)
+static int adopt(struct monitor *m, int fd, struct error *e)
 {
-	int flags;
+	int ret;
 
 	if (!has_option(fd, SO_DOMAIN, AF_UNIX) ||
 	    !has_option(fd, SO_TYPE, SOCK_STREAM) ||
 	    !has_option(fd, SO_ACCEPTCONN, 1))
 		return error_config(e, -EINVAL, "--monitor fd=%d: not a "
 				    "listening Unix stream socket", fd);
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC))
-		return error_errno(e, -errno, "--monitor fd=%d", fd);
-	return 0;
+	ret = listener_adopt(&m->listener, fd);
+	return ret ? error_errno(e, ret, "--monitor fd=%d", fd) : 0;
 }
 
 /*
@@ -109,34 +77,25 @@ int monitor_create(struct monitor **out, const struct config_monitor *c,
 		   struct vm *vm, struct loop *loop, struct error *e)
 {
 	struct monitor *m = calloc(1, sizeof(*m));
-	int fd, ret;
+	int ret;
 
 	if (!m)
 		return error_set(e, -ENOMEM, "out of memory");
 	m->vm = vm;
 	m->loop = loop;
 	m->listener = (struct listener)LISTENER_INIT;
-	m->accept = (struct loop_watch)LOOP_WATCH_INIT;
-	ret = c->path ? listen_at(m, c->path, e) : check_inherited(c->fd, e);
+	ret = c->path ? listen_at(m, c->path, e) : adopt(m, c->fd, e);
 	if (ret)
 		goto err_free;
-	ret = loop_timer_init(loop, &m->accept_again, accept_again, m);
-	if (ret) {
-		error_errno(e, ret, "--monitor: timer");
-		goto err_listener;
-	}
-	fd = c->path ? m->listener.fd : c->fd;
-	ret = loop_add(loop, &m->accept, fd, EPOLLIN, on_connection, m);
+	ret = listener_start(&m->listener, loop, on_client, m);
 	if (ret) {
 		error_errno(e, ret, "--monitor: event loop");
-		goto err_timer;
+		goto err_listener;
 	}
 	vm_set_event_fn(vm, events_from_vm, m);
 	*out = m;
 	return 0;
 
-err_timer:
-	loop_timer_deinit(&m->accept_again);
 err_listener:
 	listener_close(&m->listener);
 err_free:
@@ -173,14 +132,10 @@ static void flush_all(struct monitor *m)
 
 void monitor_destroy(struct monitor *m)
 {
-	int fd;
-
 	if (!m)
 		return;
 	vm_set_event_fn(m->vm, NULL, NULL);
-	fd = m->accept.fd;
-	loop_remove(&m->accept);
-	loop_timer_deinit(&m->accept_again);
+	listener_pause(&m->listener);
 	/* On a failed start, though, nobody is to start the VM. */
 	if (vm_state(m->vm) == VM_SHUTDOWN)
 		for (struct session *s = m->sessions; s; s = s->next)
@@ -188,9 +143,6 @@ void monitor_destroy(struct monitor *m)
 	flush_all(m);
 	while (m->sessions)
 		session_destroy(m->sessions);
-	if (m->listener.fd >= 0)
-		listener_close(&m->listener);
-	else
-		close(fd);
+	listener_close(&m->listener);
 	free(m);
 }
