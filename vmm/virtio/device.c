@@ -4,8 +4,9 @@
  *
  * Called by vCPU threads and the main thread under the machine lock. The
  * functions named *_on_loop, the kick watches and what devices call run on the
- * device's loop. While the machine lock's holder moves the ownership it waits
- * for the loop, so d->active and d->quiesced never change under its feet.
+ * loop of the queues they are about. While the machine lock's holder moves the
+ * ownership it waits for the loop, so d->active and d->quiesced never change
+ * under its feet.
  */
 #include "virtio/device.h"
 
@@ -68,6 +69,8 @@ int virtio_device_init(struct virtio_device *d,
 	for (unsigned int i = 0; i < queue_count; i++) {
 		d->queues[i].watch.fd = -1;
 		d->queues[i].kick_fd = -1;
+		d->queues[i].device = d;
+		d->queues[i].loop = loop;
 	}
 	for (unsigned int i = 0; i < queue_count; i++) {
 		ret = queue_init(&d->queues[i], mem, queue_sizes[i]);
@@ -93,6 +96,13 @@ void virtio_device_deinit(struct virtio_device *d)
 	d->queue_count = 0;
 }
 
+void virtio_queue_set_loop(struct virtio_device *d, unsigned int index,
+			   struct loop *loop)
+{
+	assert(!d->active);
+	d->queues[index].loop = loop;
+}
+
 void virtio_device_destroy(struct virtio_device *d)
 {
 	if (!d)
@@ -101,42 +111,80 @@ void virtio_device_destroy(struct virtio_device *d)
 	d->info->ops->destroy(d);
 }
 
-/* ---- on the loop's thread ------------------------------------------------ */
+/* ---- on a queue's loop's thread ------------------------------------------- */
+
+/* What a loop_call() is about: the queues of d that are on loop. */
+struct move {
+	struct virtio_device *d;
+	struct loop *loop;
+	const struct virtqueue_state *states;	/* NULL: a fresh start */
+	void (*fn)(struct virtio_device *d, unsigned int index);
+	int ret;
+};
+
+static bool moves(const struct move *m, unsigned int index)
+{
+	return m->d->queues[index].loop == m->loop;
+}
+
+static unsigned int index_of(const struct virtio_queue *q)
+{
+	return (unsigned int)(q - q->device->queues);
+}
+
+static void close_queue(struct virtio_queue *q)
+{
+	loop_remove(&q->watch);
+	virtqueue_disable(q->vq);
+}
 
 static void on_kick(struct loop_watch *w, uint32_t events)
 {
-	struct virtio_device *d = w->opaque;
-	const struct virtio_queue *q = (const void *)
-		((const char *)w - offsetof(struct virtio_queue, watch));
+	struct virtio_queue *q = w->opaque;
+	struct virtio_device *d = q->device;
 	uint64_t count;
 
 	(void)events;
 	(void)!read(w->fd, &count, sizeof(count));
-	d->info->ops->handle_queue(d, (unsigned int)(q - d->queues));
+	if (atomic_load(&d->broken))
+		close_queue(q);
+	else
+		d->info->ops->handle_queue(d, index_of(q));
 }
 
-static void unwatch_queues(struct virtio_device *d)
+static void unwatch_queues(const struct move *m)
 {
-	for (unsigned int i = 0; i < d->queue_count; i++)
-		loop_remove(&d->queues[i].watch);
+	for (unsigned int i = 0; i < m->d->queue_count; i++)
+		if (moves(m, i))
+			loop_remove(&m->d->queues[i].watch);
+}
+
+static void close_queues(const struct move *m)
+{
+	for (unsigned int i = 0; i < m->d->queue_count; i++)
+		if (moves(m, i))
+			close_queue(&m->d->queues[i]);
 }
 
 /* Kicks that came before the watch count too: look into every queue. */
-static int watch_queues(struct virtio_device *d)
+static int watch_queues(const struct move *m)
 {
+	struct virtio_device *d = m->d;
+
 	for (unsigned int i = 0; i < d->queue_count; i++) {
 		struct virtio_queue *q = &d->queues[i];
 		int ret;
 
-		if (!virtqueue_enabled(q->vq))
+		if (!moves(m, i) || !virtqueue_enabled(q->vq))
 			continue;
-		ret = loop_add(d->loop, &q->watch, q->kick_fd, EPOLLIN, on_kick,
-			       d);
+		ret = loop_add(q->loop, &q->watch, q->kick_fd, EPOLLIN, on_kick,
+			       q);
 		if (ret)
 			return ret;
 	}
-	for (unsigned int i = 0; i < d->queue_count && !d->broken; i++)
-		if (virtqueue_enabled(d->queues[i].vq))
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		if (moves(m, i) && virtqueue_enabled(d->queues[i].vq) &&
+		    !atomic_load(&d->broken))
 			d->info->ops->handle_queue(d, i);
 	return 0;
 }
@@ -158,12 +206,6 @@ static int enable_queues(struct virtio_device *d)
 	return 0;
 }
 
-static void disable_queues(struct virtio_device *d)
-{
-	for (unsigned int i = 0; i < d->queue_count; i++)
-		virtqueue_disable(d->queues[i].vq);
-}
-
 void virtio_queue_flush(struct virtio_device *d, unsigned int index)
 {
 	struct virtqueue *vq = d->queues[index].vq;
@@ -180,16 +222,35 @@ void virtio_queue_again(struct virtio_device *d, unsigned int index)
 	(void)!write(d->queues[index].kick_fd, &one, sizeof(one));
 }
 
-void virtio_device_broken(struct virtio_device *d)
+/* VIRTIO 1.2, 2.1.2: the driver hears of it. */
+static void tell_needs_reset(struct virtio_device *d)
 {
-	if (d->broken)
-		return;
-	d->broken = true;
-	unwatch_queues(d);
-	disable_queues(d);
-	/* VIRTIO 1.2, 2.1.2: the driver hears of it. */
 	atomic_fetch_or(&d->status, VIRTIO_CONFIG_S_NEEDS_RESET);
 	virtio_device_config_changed(d);
+}
+
+/* Queues on other loops close when the kick arrives there. */
+static void broken_on(struct virtio_device *d, struct loop *loop)
+{
+	struct move m = { .d = d, .loop = loop };
+
+	if (atomic_exchange(&d->broken, true))
+		return;
+	close_queues(&m);
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		if (!moves(&m, i))
+			virtio_queue_again(d, i);
+	tell_needs_reset(d);
+}
+
+void virtio_device_broken(struct virtio_device *d)
+{
+	broken_on(d, d->loop);
+}
+
+void virtio_queue_broken(struct virtio_device *d, unsigned int index)
+{
+	broken_on(d, d->queues[index].loop);
 }
 
 void virtio_device_config_begin(struct virtio_device *d)
@@ -203,12 +264,6 @@ void virtio_device_config_changed(struct virtio_device *d)
 	if (d->irq.config)
 		d->irq.config(d->irq.opaque);
 }
-
-struct activation {
-	struct virtio_device *d;
-	const struct virtqueue_state *states;	/* NULL: a fresh start */
-	int ret;
-};
 
 static int load_queues(struct virtio_device *d,
 		       const struct virtqueue_state *states)
@@ -225,85 +280,210 @@ static int load_queues(struct virtio_device *d,
 	return 0;
 }
 
-static void activate_on_loop(void *opaque)
+static int activate_queues(const struct move *m)
 {
-	struct activation *a = opaque;
-	struct virtio_device *d = a->d;
+	struct virtio_device *d = m->d;
 
-	a->ret = enable_queues(d);
-	if (!a->ret && a->states)
-		a->ret = load_queues(d, a->states);
-	if (!a->ret)
-		a->ret = d->info->ops->activate(d);
-	if (!a->ret && !d->quiesced)
-		a->ret = watch_queues(d);
-	if (a->ret)
-		virtio_device_broken(d);
+	if (!d->info->ops->activate_queue)
+		return 0;
+	for (unsigned int i = 0; i < d->queue_count; i++) {
+		int ret;
+
+		if (!moves(m, i) || !virtqueue_enabled(d->queues[i].vq))
+			continue;
+		ret = d->info->ops->activate_queue(d, i);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
+/* The device's own loop comes first. */
+static void activate_on_loop(void *opaque)
+{
+	struct move *m = opaque;
+	struct virtio_device *d = m->d;
+
+	if (m->loop == d->loop) {
+		m->ret = enable_queues(d);
+		if (!m->ret && m->states)
+			m->ret = load_queues(d, m->states);
+		if (!m->ret && d->info->ops->activate)
+			m->ret = d->info->ops->activate(d);
+	}
+	if (!m->ret)
+		m->ret = activate_queues(m);
+	if (!m->ret && !d->quiesced)
+		m->ret = watch_queues(m);
+}
+
+static void close_on_loop(void *opaque)
+{
+	close_queues(opaque);
+}
+
+static void call_queue_ops(const struct move *m,
+			   void (*op)(struct virtio_device *d,
+				      unsigned int index))
+{
+	for (unsigned int i = 0; op && i < m->d->queue_count; i++)
+		if (moves(m, i))
+			op(m->d, i);
+}
+
+/* Here and in a reset the device's own loop comes last. */
 static void quiesce_on_loop(void *opaque)
 {
-	struct virtio_device *d = opaque;
+	const struct move *m = opaque;
+	const struct virtio_device_ops *ops = m->d->info->ops;
 
-	unwatch_queues(d);
-	d->info->ops->quiesce(d);
+	unwatch_queues(m);
+	call_queue_ops(m, ops->quiesce_queue);
+	if (m->loop == m->d->loop && ops->quiesce)
+		ops->quiesce(m->d);
 }
 
 static void resume_on_loop(void *opaque)
 {
-	struct virtio_device *d = opaque;
+	struct move *m = opaque;
+	const struct virtio_device_ops *ops = m->d->info->ops;
 
-	d->info->ops->resume(d);
-	if (watch_queues(d))
-		virtio_device_broken(d);
+	if (m->loop == m->d->loop && ops->resume)
+		ops->resume(m->d);
+	m->ret = watch_queues(m);
 }
 
 static void reset_on_loop(void *opaque)
 {
-	struct virtio_device *d = opaque;
+	const struct move *m = opaque;
+	const struct virtio_device_ops *ops = m->d->info->ops;
 
-	unwatch_queues(d);
-	d->info->ops->reset(d);
-	disable_queues(d);
-	d->broken = false;
+	unwatch_queues(m);
+	call_queue_ops(m, ops->reset_queue);
+	if (m->loop == m->d->loop && ops->reset)
+		ops->reset(m->d);
+	close_queues(m);
+}
+
+static void call_on_loop(void *opaque)
+{
+	const struct move *m = opaque;
+
+	for (unsigned int i = 0; i < m->d->queue_count; i++)
+		if (moves(m, i) && virtqueue_enabled(m->d->queues[i].vq))
+			m->fn(m->d, i);
 }
 
 /* ---- machine lock -------------------------------------------------------- */
 
+/* Another loop of the device than its own, met for the first time at index. */
+static bool new_loop(const struct virtio_device *d, unsigned int index)
+{
+	struct loop *loop = d->queues[index].loop;
+
+	if (loop == d->loop)
+		return false;
+	for (unsigned int i = 0; i < index; i++)
+		if (d->queues[i].loop == loop)
+			return false;
+	return true;
+}
+
+static void call_own(struct move *m, void (*fn)(void *opaque))
+{
+	m->loop = m->d->loop;
+	loop_call(m->loop, fn, m);
+}
+
+static void call_others(struct move *m, void (*fn)(void *opaque))
+{
+	for (unsigned int i = 0; !m->ret && i < m->d->queue_count; i++) {
+		if (!new_loop(m->d, i))
+			continue;
+		m->loop = m->d->queues[i].loop;
+		loop_call(m->loop, fn, m);
+	}
+}
+
+/* Call fn once on each of the device's loops; the first up to an error. */
+static int call_own_first(struct move *m, void (*fn)(void *opaque))
+{
+	call_own(m, fn);
+	call_others(m, fn);
+	return m->ret;
+}
+
+static void call_own_last(struct move *m, void (*fn)(void *opaque))
+{
+	call_others(m, fn);
+	call_own(m, fn);
+}
+
+/* Queues could not be set going: those that were are stopped again. */
+static void give_up(struct virtio_device *d)
+{
+	struct move m = { .d = d };
+
+	if (atomic_exchange(&d->broken, true))
+		return;
+	call_own_last(&m, close_on_loop);
+	tell_needs_reset(d);
+}
+
 int virtio_device_activate(struct virtio_device *d,
 			   const struct virtqueue_state *states)
 {
-	struct activation a = { .d = d, .states = states };
+	struct move m = { .d = d, .states = states };
 
 	/* Also when it fails: only a reset takes the device out of it. */
 	d->active = true;
-	loop_call(d->loop, activate_on_loop, &a);
-	return a.ret;
+	if (call_own_first(&m, activate_on_loop))
+		give_up(d);
+	return m.ret;
+}
+
+void virtio_queues_call(struct virtio_device *d,
+			void (*fn)(struct virtio_device *d,
+				   unsigned int index))
+{
+	struct move m = { .d = d, .fn = fn };
+
+	if (d->active)
+		call_own_last(&m, call_on_loop);
 }
 
 void virtio_device_quiesce(struct virtio_device *d)
 {
+	struct move m = { .d = d };
+
 	if (d->quiesced)
 		return;
 	d->quiesced = true;
 	if (d->active)
-		loop_call(d->loop, quiesce_on_loop, d);
+		call_own_last(&m, quiesce_on_loop);
 }
 
 void virtio_device_resume(struct virtio_device *d)
 {
+	struct move m = { .d = d };
+
 	if (!d->quiesced)
 		return;
 	d->quiesced = false;
-	if (d->active)
-		loop_call(d->loop, resume_on_loop, d);
+	if (!d->active)
+		return;
+	if (call_own_first(&m, resume_on_loop))
+		give_up(d);
 }
 
 void virtio_device_reset(struct virtio_device *d)
 {
+	struct move m = { .d = d };
+
 	if (d->active)
-		loop_call(d->loop, reset_on_loop, d);
+		call_own_last(&m, reset_on_loop);
 	d->active = false;
+	atomic_store(&d->broken, false);
 	d->features = 0;
 	for (unsigned int i = 0; i < d->queue_count; i++)
 		queue_clear(&d->queues[i]);

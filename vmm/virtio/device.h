@@ -6,11 +6,13 @@
  * struct virtio_interrupts.
  *
  * Threads: registers (all of virtio_reg_*) run under the machine lock on vCPU
- * threads. From activate() to quiesce() or reset() the queues belong to the
- * device's loop: handle_queue() and every virtqueue_*() call run there. The
- * core moves the ownership with a synchronous loop_call(), so ops other than
- * config_read/config_write, save/load and destroy run on the loop's thread.
- * That loop is never the main one: who waits for it holds the machine lock.
+ * threads. From activate() to quiesce() or reset() a queue belongs to its loop:
+ * handle_queue() and every virtqueue_*() call run there. That is the device's
+ * loop, unless virtio_queue_set_loop() said another. The core moves the
+ * ownership with a synchronous loop_call(), so ops other than config_read,
+ * config_write, save, load and destroy run on the device's loop's thread, and
+ * those named *_queue on the queue's. These loops are never the main one: who
+ * waits for them holds the machine lock.
  */
 #ifndef MOTE_VIRTIO_DEVICE_H
 #define MOTE_VIRTIO_DEVICE_H
@@ -51,6 +53,15 @@ struct virtio_device_ops {
 	/* Back to the state before activate, which may have failed half-way;
 	 * in-flight work is finished or cancelled, its chains forgotten. */
 	void (*reset)(struct virtio_device *d);
+	/*
+	 * The same for what a device keeps for each queue, on the queue's loop;
+	 * all may be NULL, and a device that has these may have NULL above.
+	 * activate_queue follows activate, for every enabled queue; the others
+	 * come before quiesce and reset, for every queue.
+	 */
+	int (*activate_queue)(struct virtio_device *d, unsigned int index);
+	void (*quiesce_queue)(struct virtio_device *d, unsigned int index);
+	void (*reset_queue)(struct virtio_device *d, unsigned int index);
 	/* Device-specific state while quiesced; NULL when there is none. load
 	 * follows activate() when the driver was running. */
 	void (*save)(struct virtio_device *d, struct state_writer *w);
@@ -77,6 +88,8 @@ struct virtio_interrupts {
 
 struct virtio_queue {
 	struct virtqueue *vq;
+	struct virtio_device *device;
+	struct loop *loop;		/* owns it while active */
 	struct loop_watch watch;	/* on kick_fd, while active */
 	int kick_fd;			/* eventfd: ioeventfd, vCPU write */
 	uint16_t max_size;
@@ -88,7 +101,7 @@ struct virtio_queue {
 struct virtio_device {
 	const struct virtio_device_info *info;
 	struct guest_mem *mem;
-	struct loop *loop;		/* the iothread that owns the queues */
+	struct loop *loop;		/* the iothread it works on */
 	uint64_t offered;		/* device features */
 	uint64_t features;		/* negotiated */
 	uint32_t config_bytes;
@@ -99,7 +112,7 @@ struct virtio_device {
 	_Atomic uint8_t config_generation;
 	bool active;
 	bool quiesced;
-	bool broken;			/* loop's thread: rings are closed */
+	atomic_bool broken;		/* rings are closed, or about to be */
 };
 
 /*
@@ -114,10 +127,13 @@ int virtio_device_init(struct virtio_device *d,
 		       const uint16_t *queue_sizes, unsigned int queue_count,
 		       struct error *e);
 void virtio_device_deinit(struct virtio_device *d);
+/* After init, before a driver: another loop than the device's for one queue. */
+void virtio_queue_set_loop(struct virtio_device *d, unsigned int index,
+			   struct loop *loop);
 /* Resets, then ops->destroy. NULL is fine. */
 void virtio_device_destroy(struct virtio_device *d);
 
-/* For devices, on the loop's thread. */
+/* For devices, on the thread of the queue's loop. */
 
 /* publish, and interrupt if the driver wants one: the end of a batch. */
 void virtio_queue_flush(struct virtio_device *d, unsigned int index);
@@ -125,9 +141,12 @@ void virtio_queue_flush(struct virtio_device *d, unsigned int index);
 void virtio_queue_again(struct virtio_device *d, unsigned int index);
 /*
  * A malformed ring: DEVICE_NEEDS_RESET, config interrupt. All queues stop: from
- * here on pop finds nothing and push reaches nobody.
+ * here on pop finds nothing and push reaches nobody. The first is for devices
+ * whose queues all are on the device's loop. The other names the queue that was
+ * found malformed; queues on other loops than its own stop a little later.
  */
 void virtio_device_broken(struct virtio_device *d);
+void virtio_queue_broken(struct virtio_device *d, unsigned int index);
 /*
  * The configuration space changes (2.5.3): begin before the first field,
  * changed after the last, so that a driver that reads in between sees another
@@ -172,6 +191,11 @@ void virtio_reg_config_write(struct virtio_device *d, uint64_t offset,
 			     const uint8_t *data, uint32_t len);
 
 /* For the VM, machine lock held: pause, save, restore. */
+
+/* Runs fn on its loop for every enabled queue of an active device. */
+void virtio_queues_call(struct virtio_device *d,
+			void (*fn)(struct virtio_device *d,
+				   unsigned int index));
 
 /* Idempotent; an inactive device is only marked. */
 void virtio_device_quiesce(struct virtio_device *d);
