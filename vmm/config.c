@@ -38,13 +38,31 @@ static void free_list(char **list, size_t count)
 	free(list);
 }
 
+void config_disk_deinit(struct config_disk *d)
+{
+	free(d->path);
+	free(d->id);
+	free(d->serial);
+}
+
+int config_disk_copy(struct config_disk *dst, const struct config_disk *src)
+{
+	*dst = *src;
+	dst->path = src->path ? strdup(src->path) : NULL;
+	dst->id = src->id ? strdup(src->id) : NULL;
+	dst->serial = src->serial ? strdup(src->serial) : NULL;
+	if ((src->path && !dst->path) || (src->id && !dst->id) ||
+	    (src->serial && !dst->serial)) {
+		config_disk_deinit(dst);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 void config_deinit(struct vm_config *c)
 {
-	for (size_t i = 0; i < c->disk_count; i++) {
-		free(c->disks[i].path);
-		free(c->disks[i].id);
-		free(c->disks[i].serial);
-	}
+	for (size_t i = 0; i < c->disk_count; i++)
+		config_disk_deinit(&c->disks[i]);
 	free(c->disks);
 	free_list(c->initrds, c->initrd_count);
 	free_list(c->params, c->param_count);

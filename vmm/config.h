@@ -118,6 +118,10 @@ int config_json_load(struct vm_config *c, const char *path, struct error *e);
 /* The effective configuration as JSON; malloc()ed, NULL when out of memory. */
 char *config_json_print(const struct vm_config *c);
 
+/* dst is uninitialized; -ENOMEM leaves nothing in it. */
+int config_disk_copy(struct config_disk *dst, const struct config_disk *src);
+void config_disk_deinit(struct config_disk *d);
+
 /* "512M", "4G", "1024" (MiB) → bytes. -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *bytes);
 

@@ -4,126 +4,245 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
 
-struct device {
-	struct device *next;
-	struct virtio_pci *pci;
-};
-
 struct devices {
 	struct devices_params p;
 	struct device *first, **last;
-	size_t count;
+	bool quiesced;
 };
 
-/* A kind: how many the configuration asks for, and how to make one. */
+/* A kind: what the configuration asks for, and how to make one. */
 struct device_kind {
-	size_t (*count)(const struct devices_params *p);
+	const char *name;
+	/* Adds those of the configuration. */
+	int (*boot)(struct devices *d, struct error *e);
 	int (*create)(struct virtio_device **out,
-		      const struct devices_params *p, size_t index,
-		      struct error *e);
+		      const struct devices_params *p, const char *id,
+		      const void *config, struct error *e);
+	/* NULL, both: there is no configuration to keep. */
+	void *(*config_copy)(const void *config);
+	void (*config_free)(void *config);
 };
 
-/* The root disk is /dev/vda: before all others. */
-static size_t count_rootfs(const struct devices_params *p)
+static int boot_device(struct devices *d, enum device_type type,
+		       const char *id, const void *config, struct error *e)
 {
-	return p->config->rootfs.path && p->config->rootfs.type == ROOTFS_DISK;
-}
-
-static int create_rootfs(struct virtio_device **out,
-			 const struct devices_params *p, size_t index,
-			 struct error *e)
-{
-	const struct config_disk disk = {
-		.path = p->config->rootfs.path,
-		.id = "rootfs",
-		.queues = 1,
+	const struct device_spec spec = {
+		.type = type, .id = id, .config = config, .bus = -1,
+		.slot = -1,
 	};
 
-	(void)index;
-	return virtio_blk_create(out, &disk, p->mem, p->io_loop, e);
+	return devices_add(d, &spec, NULL, e);
 }
 
-static size_t count_disks(const struct devices_params *p)
+/* ---- disks --------------------------------------------------------------- */
+
+/* The root disk is /dev/vda: before all others. */
+static int boot_disks(struct devices *d, struct error *e)
 {
-	return p->config->disk_count;
+	const struct vm_config *c = d->p.config;
+	const struct config_disk root = {
+		.path = c->rootfs.path, .id = "rootfs", .queues = 1,
+	};
+	int ret = 0;
+
+	if (root.path && c->rootfs.type == ROOTFS_DISK)
+		ret = boot_device(d, DEVICE_DISK, root.id, &root, e);
+	for (size_t i = 0; !ret && i < c->disk_count; i++)
+		ret = boot_device(d, DEVICE_DISK, c->disks[i].id,
+				  &c->disks[i], e);
+	return ret;
 }
 
 static int create_disk(struct virtio_device **out,
-		       const struct devices_params *p, size_t index,
-		       struct error *e)
+		       const struct devices_params *p, const char *id,
+		       const void *config, struct error *e)
 {
-	return virtio_blk_create(out, &p->config->disks[index], p->mem,
-				 p->io_loop, e);
+	(void)id;	/* config has one that need not be the device's */
+	return virtio_blk_create(out, config, p->mem, p->io_loop, e);
 }
 
-static size_t count_console(const struct devices_params *p)
+static void *copy_disk(const void *config)
 {
-	return p->console != NULL;
+	struct config_disk *copy = calloc(1, sizeof(*copy));
+
+	if (copy && config_disk_copy(copy, config)) {
+		free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+static void free_disk(void *config)
+{
+	config_disk_deinit(config);
+	free(config);
+}
+
+/* ---- console ------------------------------------------------------------- */
+
+static int boot_console(struct devices *d, struct error *e)
+{
+	return d->p.console ?
+		       boot_device(d, DEVICE_CONSOLE, "console0", NULL, e) : 0;
 }
 
 static int create_console(struct virtio_device **out,
-			  const struct devices_params *p, size_t index,
-			  struct error *e)
+			  const struct devices_params *p, const char *id,
+			  const void *config, struct error *e)
 {
-	(void)index;
+	(void)id;
+	(void)config;
 	return virtio_console_create(out, p->console, p->mem, p->io_loop, e);
 }
 
-static size_t count_rng(const struct devices_params *p)
+/* ---- rng ----------------------------------------------------------------- */
+
+static int boot_rng(struct devices *d, struct error *e)
 {
-	return p->config->rng;
+	return d->p.config->rng ? boot_device(d, DEVICE_RNG, "rng0",
+					      d->p.config->rng_source, e) : 0;
 }
 
 static int create_rng(struct virtio_device **out,
-		      const struct devices_params *p, size_t index,
-		      struct error *e)
+		      const struct devices_params *p, const char *id,
+		      const void *config, struct error *e)
 {
-	(void)index;
-	return virtio_rng_create(out, p->config->rng_source, p->mem, p->io_loop,
-				 e);
+	(void)id;
+	return virtio_rng_create(out, config, p->mem, p->io_loop, e);
 }
 
-/* In the order of their places on the bus. */
-static const struct device_kind kinds[] = {
-	{ count_rootfs, create_rootfs },
-	{ count_disks, create_disk },
-	{ count_console, create_console },
-	{ count_rng, create_rng },
+static void *copy_string(const void *config)
+{
+	return strdup(config);
+}
+
+/* ---- the table ----------------------------------------------------------- */
+
+static const struct device_kind kinds[DEVICE_TYPES] = {
+	[DEVICE_DISK] = { "disk", boot_disks, create_disk, copy_disk,
+			  free_disk },
+	[DEVICE_CONSOLE] = { "console", boot_console, create_console, NULL,
+			     NULL },
+	[DEVICE_RNG] = { "rng", boot_rng, create_rng, copy_string, free },
 };
 
-static int add(struct devices *d, const struct device_kind *kind, size_t index,
-	       struct error *e)
+const char *device_type_name(enum device_type type)
 {
-	struct device *entry = calloc(1, sizeof(*entry));
-	struct virtio_device *v = NULL;
+	return kinds[type].name;
+}
+
+/* ---- one device ---------------------------------------------------------- */
+
+static void device_free(struct device *device)
+{
+	if (device->config)
+		kinds[device->type].config_free(device->config);
+	free(device->id);
+	free(device);
+}
+
+static struct device *device_new(const struct device_spec *spec)
+{
+	const struct device_kind *kind = &kinds[spec->type];
+	struct device *device = calloc(1, sizeof(*device));
+
+	if (!device)
+		return NULL;
+	device->type = spec->type;
+	if (spec->id)
+		device->id = strdup(spec->id);
+	if (spec->config && kind->config_copy)
+		device->config = kind->config_copy(spec->config);
+	if ((spec->id && !device->id) ||
+	    (spec->config && kind->config_copy && !device->config)) {
+		device_free(device);
+		return NULL;
+	}
+	return device;
+}
+
+/* From here on the guest sees it. */
+static int plug(struct devices *d, struct device *device,
+		struct virtio_device *v, const struct device_spec *spec,
+		struct error *e)
+{
+	const struct devices_params *p = &d->p;
 	int ret;
 
-	if (!entry)
-		return error_set(e, -ENOMEM, "out of memory");
-	ret = kind->create(&v, &d->p, index, e);
-	if (ret)
-		goto err_free;
-	ret = virtio_pci_create(&entry->pci, v, d->p.pci, d->p.irq, d->p.kvm,
-				-1, -1, e);
-	if (ret)
-		goto err_device;
-	*d->last = entry;
-	d->last = &entry->next;
-	d->count++;
-	return 0;
-
-err_device:
-	virtio_device_destroy(v);
-err_free:
-	free(entry);
+	pthread_mutex_lock(p->machine_lock);
+	if (d->quiesced)
+		virtio_device_quiesce(v);
+	ret = virtio_pci_create(&device->pci, v, p->pci, p->irq, p->kvm,
+				spec->bus, spec->slot, e);
+	pthread_mutex_unlock(p->machine_lock);
 	return ret;
 }
+
+int devices_add(struct devices *d, const struct device_spec *spec,
+		struct device **out, struct error *e)
+{
+	struct virtio_device *v = NULL;
+	struct device *device;
+	int ret;
+
+	if (spec->id && devices_find(d, spec->id))
+		return error_config(e, -EEXIST, "there is a device '%s' "
+				    "already", spec->id);
+	device = device_new(spec);
+	if (!device)
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = kinds[spec->type].create(&v, &d->p, spec->id, spec->config, e);
+	if (ret)
+		goto err_device;
+	ret = plug(d, device, v, spec, e);
+	if (ret)
+		goto err_virtio;
+	*d->last = device;
+	d->last = &device->next;
+	if (out)
+		*out = device;
+	return 0;
+
+err_virtio:
+	virtio_device_destroy(v);
+err_device:
+	device_free(device);
+	return ret;
+}
+
+void devices_remove(struct devices *d, struct device *device)
+{
+	struct device **link = &d->first;
+
+	while (*link != device)
+		link = &(*link)->next;
+	*link = device->next;
+	if (!device->next)
+		d->last = link;
+	pthread_mutex_lock(d->p.machine_lock);
+	virtio_pci_destroy(device->pci);
+	pthread_mutex_unlock(d->p.machine_lock);
+	device_free(device);
+}
+
+void devices_mark_removing(struct device *device)
+{
+	device->removing = true;
+}
+
+const struct pci_function *device_function(const struct device *device)
+{
+	return virtio_pci_function(device->pci);
+}
+
+/* ---- all of them --------------------------------------------------------- */
 
 int devices_create(struct devices **out, const struct devices_params *p,
 		   struct error *e)
@@ -135,9 +254,9 @@ int devices_create(struct devices **out, const struct devices_params *p,
 		return error_set(e, -ENOMEM, "out of memory");
 	d->p = *p;
 	d->last = &d->first;
-	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
-		for (size_t i = 0; !ret && i < kinds[k].count(p); i++)
-			ret = add(d, &kinds[k], i, e);
+	for (size_t k = 0; !ret && k < DEVICE_TYPES; k++)
+		if (kinds[k].boot)
+			ret = kinds[k].boot(d, e);
 	if (ret) {
 		devices_destroy(d);
 		return ret;
@@ -148,37 +267,52 @@ int devices_create(struct devices **out, const struct devices_params *p,
 
 void devices_destroy(struct devices *d)
 {
-	struct device *next;
-
 	if (!d)
 		return;
-	for (struct device *entry = d->first; entry; entry = next) {
-		next = entry->next;
-		virtio_pci_destroy(entry->pci);
-		free(entry);
-	}
+	while (d->first)
+		devices_remove(d, d->first);
 	free(d);
+}
+
+struct device *devices_first(const struct devices *d)
+{
+	return d->first;
+}
+
+struct device *devices_find(const struct devices *d, const char *id)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		if (i->id && !strcmp(i->id, id))
+			return i;
+	return NULL;
+}
+
+struct device *devices_at(const struct devices *d, unsigned int bus,
+			  unsigned int slot)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		if (device_function(i)->bus == bus &&
+		    device_function(i)->slot == slot)
+			return i;
+	return NULL;
 }
 
 void devices_quiesce(struct devices *d)
 {
-	for (struct device *entry = d->first; entry; entry = entry->next)
-		virtio_device_quiesce(virtio_pci_device(entry->pci));
+	d->quiesced = true;
+	for (struct device *i = d->first; i; i = i->next)
+		virtio_device_quiesce(virtio_pci_device(i->pci));
 }
 
 void devices_resume(struct devices *d)
 {
-	for (struct device *entry = d->first; entry; entry = entry->next)
-		virtio_device_resume(virtio_pci_device(entry->pci));
+	d->quiesced = false;
+	for (struct device *i = d->first; i; i = i->next)
+		virtio_device_resume(virtio_pci_device(i->pci));
 }
 
 void devices_reset(struct devices *d)
 {
-	for (struct device *entry = d->first; entry; entry = entry->next)
-		virtio_pci_reset(entry->pci);
-}
-
-size_t devices_count(const struct devices *d)
-{
-	return d->count;
+	for (struct device *i = d->first; i; i = i->next)
+		virtio_pci_reset(i->pci);
 }

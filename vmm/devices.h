@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtio devices of a VM, made from its configuration through one table of
- * kinds (devices.c). Main thread; everything after creation with the machine
- * lock held.
+ * The virtio devices of a VM: made from its configuration, added and removed
+ * while it runs, through one table of kinds (devices.c). Main thread.
+ *
+ * Adding and removing take the machine lock themselves; the functions that say
+ * so need it held.
  */
 #ifndef MOTE_DEVICES_H
 #define MOTE_DEVICES_H
+
+#include <pthread.h>
 
 #include "char/chardev.h"
 #include "config.h"
@@ -17,6 +21,7 @@
 #include "pci/pci.h"
 
 struct devices;
+struct virtio_pci;
 
 /* All outlive the devices. */
 struct devices_params {
@@ -27,18 +32,67 @@ struct devices_params {
 	struct irq_chip *irq;
 	struct kvm_vm *kvm;
 	struct chardev *console;	/* NULL: no virtio console */
+	pthread_mutex_t *machine_lock;
 };
 
+/* The rows of the table, in the order of the boot devices' places. */
+enum device_type {
+	DEVICE_DISK,		/* config: struct config_disk */
+	DEVICE_CONSOLE,		/* config: none, devices_params.console */
+	DEVICE_RNG,		/* config: the source, a string, or NULL */
+	DEVICE_TYPES,
+};
+
+/* What is to be made. */
+struct device_spec {
+	enum device_type type;
+	const char *id;		/* NULL: it has no name */
+	const void *config;	/* copied */
+	int bus, slot;		/* -1: the next free */
+};
+
+/* Not to be changed outside devices.c. */
+struct device {
+	struct device *next;
+	enum device_type type;
+	char *id;
+	void *config;		/* a copy of the spec's */
+	struct virtio_pci *pci;
+	bool removing;		/* devices_mark_removing() */
+};
+
+/* Makes the configuration's devices. */
 int devices_create(struct devices **out, const struct devices_params *p,
 		   struct error *e);
 void devices_destroy(struct devices *d);
 
-/* Nothing is in flight on return; resume undoes it. */
+/*
+ * Makes a device and plugs it in; on failure nothing has changed. -EEXIST: the
+ * id is taken; else what the kind's create and pci_attach() say.
+ */
+int devices_add(struct devices *d, const struct device_spec *spec,
+		struct device **out, struct error *e);
+/* Unplugs and destroys it, whatever the driver is doing with it. */
+void devices_remove(struct devices *d, struct device *device);
+/* The guest has been asked to let the device go. */
+void devices_mark_removing(struct device *device);
+
+/* All devices in the order of their making: start with this, go on by next. */
+struct device *devices_first(const struct devices *d);
+struct device *devices_find(const struct devices *d, const char *id);
+/* The device in a slot, NULL when there is none. */
+struct device *devices_at(const struct devices *d, unsigned int bus,
+			  unsigned int slot);
+const struct pci_function *device_function(const struct device *device);
+const char *device_type_name(enum device_type type);
+
+/* Machine lock held. */
+
+/* Nothing is in flight on return; resume undoes it. What is added in between
+ * is quiet, too. */
 void devices_quiesce(struct devices *d);
 void devices_resume(struct devices *d);
 /* System reset. */
 void devices_reset(struct devices *d);
-
-size_t devices_count(const struct devices *d);
 
 #endif

@@ -217,13 +217,6 @@ static struct json_object *get_cpu(const struct vm_config *c,
 	return v;
 }
 
-static void disk_deinit(struct config_disk *d)
-{
-	free(d->path);
-	free(d->id);
-	free(d->serial);
-}
-
 static int set_one_disk(struct vm_config *c, const struct option *o,
 			struct json_object *v, const char *label,
 			struct error *e)
@@ -235,7 +228,7 @@ static int set_one_disk(struct vm_config *c, const struct option *o,
 		ret = error_config(e, -EINVAL, "%s: no path", label);
 	p = ret ? NULL : realloc(c->disks, (c->disk_count + 1) * sizeof(*p));
 	if (!p) {
-		disk_deinit(&d);
+		config_disk_deinit(&d);
 		return ret ? ret : no_memory(e);
 	}
 	c->disks = p;
@@ -281,7 +274,7 @@ int option_fold_disks(struct vm_config *c, size_t first, struct error *e)
 	for (size_t i = first; i < count; i++) {
 		old = find_disk(c, 0, first, c->disks[i].id);
 		if (old)
-			disk_deinit(old);
+			config_disk_deinit(old);
 		else
 			old = &c->disks[kept++];
 		*old = c->disks[i];

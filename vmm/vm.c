@@ -139,6 +139,7 @@ static int create_devices(struct vm *vm, struct error *e)
 		.irq = vm->irq,
 		.kvm = &vm->kvm,
 		.console = vm->console,
+		.machine_lock = &vm->machine_lock,
 	};
 	int ret = iothread_create(&vm->io, "mote-io");
 

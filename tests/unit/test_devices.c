@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: devices config error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device virtio/device_reg virtio/virtio_pci virtio/virtio_pci_regs */
+/* WITH: pci_fixture */
+/* Devices that come and go: places, names, and nothing left of a failure. */
+#include "pci_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices.h"
+#include "virtio/blk.h"
+#include "virtio/console.h"
+#include "virtio/rng.h"
+#include "virtio/virtio_pci.h"
+
+/* ---- devices that do nothing --------------------------------------------- */
+
+static struct {
+	unsigned int alive;
+	unsigned int made;
+	bool fail;
+	char log[64];		/* of what was made, a letter each */
+} fake;
+
+static int nothing_ret(struct virtio_device *d)
+{
+	(void)d;
+	return 0;
+}
+
+static void nothing(struct virtio_device *d)
+{
+	(void)d;
+}
+
+static void nothing_queue(struct virtio_device *d, unsigned int index)
+{
+	(void)d;
+	(void)index;
+}
+
+static void destroy(struct virtio_device *d)
+{
+	fake.alive--;
+	virtio_device_deinit(d);
+	free(d);
+}
+
+static const struct virtio_device_ops ops = {
+	.activate = nothing_ret,
+	.handle_queue = nothing_queue,
+	.quiesce = nothing,
+	.resume = nothing,
+	.reset = nothing,
+	.destroy = destroy,
+};
+
+static const struct virtio_device_info info = {
+	.name = "nothing", .type_id = 42, .pci_class = 0x00ff00, .ops = &ops,
+};
+
+static int create(struct virtio_device **out, char letter,
+		  struct guest_mem *mem, struct loop *loop, struct error *e)
+{
+	static const uint16_t sizes[1] = { 16 };
+	struct virtio_device *d;
+
+	if (fake.fail)
+		return error_set(e, -EIO, "no such thing");
+	d = calloc(1, sizeof(*d));
+	assert_non_null(d);
+	assert_int_equal(virtio_device_init(d, &info, mem, loop, 0, 0, sizes,
+					    1, e), 0);
+	if (fake.made < sizeof(fake.log) - 1)
+		fake.log[fake.made] = letter;
+	fake.made++;
+	fake.alive++;
+	*out = d;
+	return 0;
+}
+
+int virtio_blk_create(struct virtio_device **out, const struct config_disk *c,
+		      struct guest_mem *mem, struct loop *loop,
+		      struct error *e)
+{
+	return create(out, c->path[0], mem, loop, e);
+}
+
+int virtio_console_create(struct virtio_device **out, struct chardev *cd,
+			  struct guest_mem *mem, struct loop *loop,
+			  struct error *e)
+{
+	(void)cd;
+	return create(out, 'C', mem, loop, e);
+}
+
+int virtio_rng_create(struct virtio_device **out, const char *source,
+		      struct guest_mem *mem, struct loop *loop,
+		      struct error *e)
+{
+	return create(out, source ? source[0] : 'R', mem, loop, e);
+}
+
+/* ---- the fixture --------------------------------------------------------- */
+
+struct fixture {
+	struct pci_fixture m;
+	struct guest_mem *mem;
+	struct vm_config config;
+	struct devices_params p;
+	struct devices *devices;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	memset(&fake, 0, sizeof(fake));
+	pci_fixture_init(&f->m);
+	assert_int_equal(guest_mem_create(&f->mem), 0);
+	config_init(&f->config);
+	f->config.rng = false;
+	f->p = (struct devices_params){
+		.config = &f->config,
+		.mem = f->mem,
+		.io_loop = f->m.loop,
+		.pci = f->m.pci,
+		.irq = f->m.irq,
+		.kvm = &f->m.vm,
+		.machine_lock = &f->m.lock,
+	};
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	devices_destroy(f->devices);
+	assert_int_equal(fake.alive, 0);
+	guest_mem_destroy(f->mem);
+	pci_fixture_deinit(&f->m);
+	config_deinit(&f->config);
+	free(f);
+	return 0;
+}
+
+static void start(struct fixture *f)
+{
+	struct error e;
+
+	assert_int_equal(devices_create(&f->devices, &f->p, &e), 0);
+}
+
+static int add(struct fixture *f, const char *id, int bus, int slot,
+	       struct device **out, struct error *e)
+{
+	const struct device_spec spec = {
+		.type = DEVICE_RNG, .id = id, .config = "/dev/hwrng",
+		.bus = bus, .slot = slot,
+	};
+
+	return devices_add(f->devices, &spec, out, e);
+}
+
+static struct device *must_add(struct fixture *f, const char *id, int bus,
+			       int slot)
+{
+	struct device *d = NULL;
+	struct error e;
+
+	assert_int_equal(add(f, id, bus, slot, &d, &e), 0);
+	return d;
+}
+
+static bool visible(struct fixture *f, unsigned int bus, unsigned int slot)
+{
+	return ecam_get(&f->m, bus, slot, PCI_VENDOR_ID, 2) == 0x1af4;
+}
+
+/* ---- tests --------------------------------------------------------------- */
+
+static void test_devices_of_the_configuration_keep_their_order(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d;
+
+	f->config.rng = true;
+	f->config.rootfs.path = strdup("root");
+	f->config.disks = calloc(2, sizeof(*f->config.disks));
+	f->config.disk_count = 2;
+	f->config.disks[0].path = strdup("a");
+	f->config.disks[0].id = strdup("disk0");
+	f->config.disks[1].path = strdup("b");
+	f->config.disks[1].id = strdup("disk1");
+	f->p.console = (struct chardev *)&fake;
+	start(f);
+	assert_string_equal(fake.log, "rabCR");
+	d = devices_first(f->devices);
+	assert_string_equal(d->id, "rootfs");
+	for (unsigned int slot = 1; d; d = d->next, slot++) {
+		assert_int_equal(device_function(d)->bus, 0);
+		assert_int_equal(device_function(d)->slot, slot);
+		assert_ptr_equal(devices_at(f->devices, 0, slot), d);
+	}
+	d = devices_find(f->devices, "disk1");
+	assert_non_null(d);
+	assert_int_equal(d->type, DEVICE_DISK);
+	assert_string_equal(((struct config_disk *)d->config)->path, "b");
+	assert_string_equal(device_type_name(d->type), "disk");
+}
+
+static void test_devices_configuration_that_fails_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	f->config.rng = true;
+	fake.fail = true;
+	assert_int_equal(devices_create(&f->devices, &f->p, &e), -EIO);
+	assert_string_equal(e.text, "no such thing");
+	assert_int_equal(pci_roots_in_use(f->m.pci), 1);
+	assert_null(pci_function_at(f->m.pci, 0, 1));
+}
+
+static void test_devices_add_takes_the_next_free_slot(void **state)
+{
+	struct fixture *f = *state;
+	struct device *first, *second;
+
+	start(f);
+	first = must_add(f, "a", -1, -1);
+	second = must_add(f, "b", -1, -1);
+	assert_int_equal(device_function(first)->slot, 1);
+	assert_int_equal(device_function(second)->slot, 2);
+	assert_true(visible(f, 0, 1));
+	devices_remove(f->devices, first);
+	assert_false(visible(f, 0, 1));
+	assert_int_equal(device_function(must_add(f, "c", -1, -1))->slot, 1);
+	assert_int_equal(device_function(must_add(f, "d", 3, -1))->slot, 0);
+	assert_int_equal(device_function(must_add(f, "e", 3, 9))->slot, 9);
+	assert_int_equal(pci_roots_in_use(f->m.pci), 1 | 8);
+}
+
+static void test_devices_add_fills_every_slot_and_then_refuses(void **state)
+{
+	struct fixture *f = *state;
+	const unsigned int places = PCI_ROOTS * PCI_SLOTS - 1;
+	struct error e;
+
+	pci_set_vector_room(f->m.pci, 100, 1);
+	start(f);
+	for (unsigned int i = 0; i < places; i++)
+		must_add(f, NULL, -1, -1);
+	assert_int_equal(add(f, NULL, -1, -1, NULL, &e), -ENOSPC);
+	assert_int_equal(e.class, ERROR_NO_AVAILABLE_LOCATION);
+	assert_int_equal(fake.alive, places);
+	devices_remove(f->devices, devices_at(f->devices, 7, 7));
+	assert_int_equal(device_function(must_add(f, "x", -1, -1))->bus, 7);
+}
+
+static void test_devices_add_refusals_change_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	start(f);
+	must_add(f, "a", 0, 5);
+	assert_int_equal(add(f, "a", -1, -1, NULL, &e), -EEXIST);
+	assert_non_null(strstr(e.text, "'a'"));
+	assert_int_equal(add(f, "b", 0, 5, NULL, &e), -EBUSY);
+	assert_int_equal(e.class, ERROR_ALREADY_ATTACHED);
+	assert_int_equal(add(f, "b", 0, 0, NULL, &e), -EBUSY);
+	assert_int_equal(add(f, "b", 16, 0, NULL, &e), -EINVAL);
+	assert_int_equal(add(f, "b", 0, 32, NULL, &e), -EINVAL);
+	fake.fail = true;
+	assert_int_equal(add(f, "b", -1, -1, NULL, &e), -EIO);
+	fake.fail = false;
+	assert_int_equal(fake.alive, 1);
+	assert_null(devices_find(f->devices, "b"));
+	assert_ptr_equal(devices_first(f->devices),
+			 devices_find(f->devices, "a"));
+	assert_null(devices_first(f->devices)->next);
+	/* The last is the one that the next is put behind. */
+	devices_remove(f->devices, devices_find(f->devices, "a"));
+	must_add(f, "b", -1, -1);
+	must_add(f, "a", -1, -1);
+	assert_string_equal(devices_first(f->devices)->id, "b");
+	assert_string_equal(devices_first(f->devices)->next->id, "a");
+}
+
+static void test_devices_added_while_quiet_are_quiet(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d;
+
+	start(f);
+	pthread_mutex_lock(&f->m.lock);
+	devices_quiesce(f->devices);
+	pthread_mutex_unlock(&f->m.lock);
+	d = must_add(f, "a", -1, -1);
+	assert_true(virtio_pci_device(d->pci)->quiesced);
+	pthread_mutex_lock(&f->m.lock);
+	devices_resume(f->devices);
+	pthread_mutex_unlock(&f->m.lock);
+	assert_false(virtio_pci_device(d->pci)->quiesced);
+	assert_false(virtio_pci_device(must_add(f, "b", -1, -1)->pci)
+			     ->quiesced);
+}
+
+static void test_devices_give_their_vectors_back(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d;
+
+	/* Room for one: a queue and the configuration. */
+	pci_set_vector_room(f->m.pci, 2, 1);
+	start(f);
+	for (unsigned int i = 0; i < 3; i++) {
+		d = must_add(f, "a", -1, -1);
+		assert_int_equal(device_function(d)->msix.count, 2);
+		assert_int_equal(device_function(must_add(f, "b", -1, -1))
+					 ->msix.count, 0);
+		devices_remove(f->devices, d);
+		devices_remove(f->devices, devices_find(f->devices, "b"));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(test_devices_of_the_configuration_keep_their_order),
+		T(test_devices_configuration_that_fails_leaves_nothing),
+		T(test_devices_add_takes_the_next_free_slot),
+		T(test_devices_add_fills_every_slot_and_then_refuses),
+		T(test_devices_add_refusals_change_nothing),
+		T(test_devices_added_while_quiet_are_quiet),
+		T(test_devices_give_their_vectors_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
