@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "char/chardev.h"
@@ -101,11 +102,19 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+#define REASON_BYTES 64
+
+static void quit_reason(char *reason, int sig)
+{
+	snprintf(reason, REASON_BYTES, "quit by signal %d (%s)", sig,
+		 strsignal(sig));
+}
+
 static void on_signal(struct loop_watch *w, uint32_t events)
 {
 	struct run *r = w->opaque;
 	struct signalfd_siginfo info;
-	char reason[64];
+	char reason[REASON_BYTES];
 
 	(void)events;
 	if (read(w->fd, &info, sizeof(info)) != sizeof(info))
@@ -115,9 +124,26 @@ static void on_signal(struct loop_watch *w, uint32_t events)
 		vm_terminal_resized(r->vm);
 		return;
 	}
-	snprintf(reason, sizeof(reason), "quit by signal %u (%s)",
-		 info.ssi_signo, strsignal((int)info.ssi_signo));
+	quit_reason(reason, (int)info.ssi_signo);
 	vm_end(r->vm, VM_EXIT_QUIT, STATUS_OK, reason);
+}
+
+/* A signal that means quit and waits for the loop to run, or 0. */
+static int pending_quit(void)
+{
+	static const int quits[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < sizeof(quits) / sizeof(quits[0]); i++)
+		if (sigismember(&pending, quits[i]) == 1)
+			return quits[i];
+	return 0;
+}
+
+static bool start_cancelled(void)
+{
+	return pending_quit();
 }
 
 /* Before the first thread: all inherit the mask. */
@@ -153,7 +179,7 @@ static int set_up(struct run *r, struct error *e)
 		return error_errno(e, ret, "event loop");
 	ret = watch_signals(r, e);
 	if (!ret)
-		ret = vm_create(&r->vm, c, r->loop, e);
+		ret = vm_create(&r->vm, c, r->loop, start_cancelled, e);
 	if (!ret && (c->monitor.path || c->monitor.fd >= 0))
 		ret = error_of_named(e, monitor_create(&r->monitor,
 						       &c->monitor, r->vm,
@@ -185,6 +211,18 @@ static int report(const struct vm_exit_report *r, const char *path)
 		say(e.text);
 	say(r->reason);
 	return r->code;
+}
+
+static int start_failed(int ret, const struct error *e, const char *path)
+{
+	int sig = ret == -ECANCELED ? pending_quit() : 0;
+	struct vm_exit_report r = { .kind = VM_EXIT_QUIT, .code = STATUS_OK };
+
+	if (!sig)
+		return fail(e);
+	clock_gettime(CLOCK_REALTIME, &r.stopped);
+	quit_reason(r.reason, sig);
+	return report(&r, path);
 }
 
 static int unknown(const char *name)
@@ -219,7 +257,7 @@ static int run(int argc, char **argv)
 	struct vm_exit_report result;
 	struct error e;
 	char *text;
-	int status;
+	int ret, status;
 
 	raise_descriptor_limit();
 	if (cli_parse_run(argc, argv, &r.cli, &e))
@@ -244,11 +282,13 @@ static int run(int argc, char **argv)
 	    r.cli.config.monitor.fd < 0)
 		log_warn("--paused without --monitor: nothing can let the VM "
 			 "run");
-	if ((r.cli.config.exit_report &&
-	     exit_report_check(r.cli.config.exit_report, &e)) ||
-	    set_up(&r, &e)) {
+	ret = r.cli.config.exit_report ?
+	      exit_report_check(r.cli.config.exit_report, &e) : 0;
+	if (!ret)
+		ret = set_up(&r, &e);
+	if (ret) {
 		tear_down(&r);
-		status = fail(&e);
+		status = start_failed(ret, &e, r.cli.config.exit_report);
 		goto out;
 	}
 	loop_run(r.loop);

@@ -36,6 +36,7 @@ static int open_image(struct vm *vm, struct error *e)
 					   (const char *const *)c->initrds,
 		.initrd_count = rootfs_initrd ? 1 : c->initrd_count,
 		.cache = c->kernel_cache,
+		.cancelled = vm->start_cancelled,
 	};
 	int ret = boot_open(&vm->image, &p, e);
 
@@ -168,7 +169,7 @@ int vm_load(struct vm *vm, struct error *e)
 }
 
 int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
-	      struct error *e)
+	      bool (*cancelled)(void), struct error *e)
 {
 	static int (*const steps[])(struct vm *vm, struct error *e) = {
 		open_image, create_kvm, create_memory, create_buses,
@@ -182,6 +183,7 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 		return error_set(e, -ENOMEM, "out of memory");
 	vm->config = c;
 	vm->loop = loop;
+	vm->start_cancelled = cancelled;
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);

@@ -62,9 +62,13 @@ enum vm_event {
 typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,
 			    const char *reason);
 
-/* Makes everything, runs nothing. loop is the main thread's. */
+/*
+ * Makes everything, runs nothing. loop is the main thread's. While the kernel is
+ * read and decompressed, which can take minutes, cancelled is asked about ten
+ * times a second; true: -ECANCELED. Or NULL.
+ */
 int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
-	      struct error *e);
+	      bool (*cancelled)(void), struct error *e);
 void vm_destroy(struct vm *vm);
 void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque);
 

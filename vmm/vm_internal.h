@@ -26,6 +26,7 @@ enum vm_request {
 struct vm {
 	const struct vm_config *config;
 	struct loop *loop;		/* the main thread's */
+	bool (*start_cancelled)(void);	/* or NULL */
 
 	/* In order of construction. */
 	struct boot_image *image;

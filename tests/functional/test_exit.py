@@ -2,13 +2,14 @@
 """How a VM ends, and what mote says about it."""
 
 import json
+import os
 import re
 import signal
 import time
 
 import pytest
 
-from conftest import KERNELS
+from conftest import KERNELS, kernel
 
 
 def test_poweroff_is_status_0(run):
@@ -94,6 +95,22 @@ def test_signal_is_quit(payload, mote, number):
     vm.process.send_signal(number)
     assert vm.wait(60) == 0, vm.transcript()
     assert f"signal {int(number)}" in vm.reason()
+
+
+def test_signal_ends_a_start_too(mote, tmp_path):
+    """While a pipe that nobody writes to is waited for, and while a kernel is decompressed."""
+    os.mkfifo(tmp_path / "fifo")
+    for image in tmp_path / "fifo", kernel("generic"):
+        report = tmp_path / "report"
+        vm = mote("run", "-k", image, "--kernel-cache", "off", "--serial", "null", "--exit-report", report)
+        time.sleep(0.5)
+        assert vm.process.poll() is None, vm.transcript()
+        vm.process.send_signal(signal.SIGTERM)
+        assert vm.wait(10) == 0, vm.transcript()
+        assert vm.reason() == "mote: quit by signal 15 (Terminated)"
+        said = json.loads(report.read_text())
+        assert (said["kind"], said["code"], said["started"]) == ("quit", 0, None)
+        report.unlink()
 
 
 def test_exit_report_says_how_and_when(run, tmp_path):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error guest_mem boot/source boot/cache */
+/* LINK: error guest_mem boot/source boot/cache boot/wait */
 #include "boot_fixture.h"
 
 #include <sys/wait.h>
@@ -23,7 +23,8 @@ struct fx {
 static void reopen_source(struct fx *f)
 {
 	source_close(&f->source);
-	assert_int_equal(source_open(&f->source, f->kernel, 1 << 20, NULL), 0);
+	assert_int_equal(source_open(&f->source, f->kernel, 1 << 20, NULL,
+				     NULL), 0);
 	assert_int_equal(source_identify(&f->source, &f->id), 0);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error boot/codec boot/codec_stream boot/codec_block boot/confine boot/decompress */
+/* LINK: error boot/codec boot/codec_stream boot/codec_block boot/confine boot/decompress boot/wait */
 #include "boot_fixture.h"
 
 #include <sched.h>
@@ -315,6 +315,58 @@ static void test_decompress_input_that_shrinks_kills_only_the_child(
 	close(job.out_fd);
 }
 
+static unsigned int asked;
+
+static bool is_cancelled_at_last(void)
+{
+	return ++asked > 2;
+}
+
+static bool is_cancelled(void)
+{
+	return true;
+}
+
+static void test_wait_gives_up_when_asked_to(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(wait_readable(fds[0], WAIT_FOR_EVER,
+				       is_cancelled_at_last), -ECANCELED);
+	assert_int_equal(asked, 3);
+	assert_int_equal(wait_readable(fds[0], 10, NULL), -ETIMEDOUT);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(wait_readable(fds[0], 0, NULL), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_decompress_given_up_leaves_no_child(void **state)
+{
+	struct bytes in = sample(SAMPLE_LEN), c = pack(CODEC_XZ, in);
+	struct decompress_job job = {
+		.name = "vmlinuz", .codec = CODEC_XZ, .limit = in.len,
+		.cancelled = is_cancelled,
+	};
+	struct decompress_result r;
+	struct error e;
+
+	(void)state;
+	job.in_fd = memfd_with(c.p, c.len);
+	job.in_len = c.len;
+	job.out_fd = memfd_create("out", MFD_CLOEXEC);
+	assert_int_equal(decompress_run(&job, &r, &e), -ECANCELED);
+	assert_int_equal(e.class, ERROR_GENERIC);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	close(job.in_fd);
+	close(job.out_fd);
+	bytes_free(&in);
+	bytes_free(&c);
+}
+
 CONFINE_LEAVES
 static int confined(void (*fn)(void))
 {
@@ -404,6 +456,8 @@ int main(void)
 			test_decompress_unwritable_output_is_an_io_error),
 		cmocka_unit_test(
 			test_decompress_input_that_shrinks_kills_only_the_child),
+		cmocka_unit_test(test_wait_gives_up_when_asked_to),
+		cmocka_unit_test(test_decompress_given_up_leaves_no_child),
 		cmocka_unit_test(
 			test_confine_write_and_exit_work_all_else_kills),
 	};

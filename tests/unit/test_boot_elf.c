@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error guest_mem boot/source boot/elf */
+/* LINK: error guest_mem boot/source boot/elf boot/wait */
 #include "boot_fixture.h"
 
 #include "boot/elf.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error guest_mem boot/source boot/elf boot/codec boot/codec_stream boot/codec_block boot/confine boot/decompress boot/cache boot/initrd boot/place boot/image boot/bzimage_x86 boot/linux_x86 boot/pvh_x86 boot/image_x86 */
+/* LINK: error guest_mem boot/source boot/elf boot/codec boot/codec_stream boot/codec_block boot/confine boot/decompress boot/cache boot/initrd boot/place boot/image boot/bzimage_x86 boot/linux_x86 boot/pvh_x86 boot/image_x86 boot/wait */
 #include "boot_machine_x86.h"
 
 #include <asm/bootparam.h>

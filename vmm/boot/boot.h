@@ -25,6 +25,9 @@ struct boot_open_params {
 	const char *const *initrds;	/* concatenated, each 4-byte aligned */
 	size_t initrd_count;
 	const char *cache;	/* directory, "off", or NULL: the default */
+	/* Asked about ten times a second while a pipe is read or a kernel is
+	 * decompressed, which can take minutes; true: -ECANCELED. Or NULL. */
+	bool (*cancelled)(void);
 };
 
 int boot_open(struct boot_image **out, const struct boot_open_params *p,

@@ -11,14 +11,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "boot/confine.h"
@@ -163,32 +161,14 @@ static _Noreturn void child(const struct decompress_job *job, int report_fd,
 
 /* ---- the parent ---------------------------------------------------------- */
 
-static int64_t milliseconds(void)
+/* 0, what wait_readable() gives, or -EPIPE when the child died without one. */
+static int wait_for_report(int fd, cancel_fn cancelled, struct report *r)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* 0, -ETIMEDOUT, or -EPIPE when the child died without a report. */
-static int wait_for_report(int fd, struct report *r)
-{
-	int64_t deadline = milliseconds() + WALL_SECONDS * 1000;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int ret = wait_readable(fd, WALL_SECONDS * 1000, cancelled);
 	ssize_t n;
 
-	for (;;) {
-		int64_t left = deadline - milliseconds();
-		int ready = poll(&p, 1, left > 0 ? (int)left : 0);
-
-		if (ready > 0)
-			break;
-		if (ready == 0)
-			return -ETIMEDOUT;
-		if (errno != EINTR)
-			return -errno;
-	}
+	if (ret)
+		return ret;
 	do
 		n = read(fd, r, sizeof(*r));
 	while (n < 0 && errno == EINTR);
@@ -263,6 +243,9 @@ static int judge(const struct decompress_job *job, int ret, int status,
 		return error_config(e, ret, "%s: payload (%s): not "
 				    "decompressed within %d seconds",
 				    job->name, codec, WALL_SECONDS);
+	if (ret == -ECANCELED)
+		return error_set(e, ret, "%s: payload (%s): given up",
+				 job->name, codec);
 	if (ret && WIFSIGNALED(status))
 		return error_config(e, -EINVAL, "%s: payload (%s): the "
 				    "decompressor died of signal %d (%s)",
@@ -292,8 +275,8 @@ int decompress_run(const struct decompress_job *job,
 	ret = start(job, &fd, &pid);
 	if (ret)
 		return error_errno(e, ret, "cannot start a decompressor");
-	ret = wait_for_report(fd, &r);
-	if (ret == -ETIMEDOUT)
+	ret = wait_for_report(fd, job->cancelled, &r);
+	if (ret && ret != -EPIPE)
 		kill(pid, SIGKILL);
 	close(fd);
 	reap(pid, &status);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "boot/codec.h"
+#include "boot/wait.h"
 #include "error.h"
 
 struct decompress_job {
@@ -19,6 +20,7 @@ struct decompress_job {
 	int out_fd;		/* an empty file, which gets holes for zeros */
 	uint64_t out_offset;
 	uint64_t limit;		/* of the output's length */
+	cancel_fn cancelled;	/* or NULL */
 };
 
 struct decompress_result {
@@ -29,6 +31,7 @@ struct decompress_result {
 /*
  * Waits for the child. Bad input has the class InvalidConfig. -EIO: the output
  * file could not be written (no space); what is in it then is of no use.
+ * -ECANCELED: the child is gone.
  */
 int decompress_run(const struct decompress_job *job,
 		   struct decompress_result *result, struct error *e);

@@ -76,6 +76,7 @@ static int decompress(struct boot_image *b, const struct image_part *part,
 		.out_fd = fd,
 		.out_offset = CACHE_CONTENT_OFFSET,
 		.limit = MAX_UNPACKED,
+		.cancelled = b->cancelled,
 	};
 	int ret;
 
@@ -177,7 +178,10 @@ int image_use_elf(struct boot_image *b, struct error *e)
 	    part.len_bytes < MIN_CACHED_ELF || part.len_bytes > MAX_UNPACKED)
 		return 0;
 	/* Pages of the cache's copy can be shared; without it, it works too. */
-	if (image_unpack(b, &part, NULL)) {
+	ret = image_unpack(b, &part, NULL);
+	if (ret == -ECANCELED)
+		return error_set(e, ret, "%s: given up", b->kernel_path);
+	if (ret) {
 		set_payload(b, b->kernel.fd, 0, false);
 		return read_payload(b, b->kernel.len_bytes, e);
 	}
@@ -221,7 +225,9 @@ int boot_open(struct boot_image **out, const struct boot_open_params *p,
 		ret = error_set(e, -ENOMEM, "out of memory");
 		goto err_close;
 	}
-	ret = source_open(&b->kernel, b->kernel_path, MAX_KERNEL_FILE, e);
+	b->cancelled = p->cancelled;
+	ret = source_open(&b->kernel, b->kernel_path, MAX_KERNEL_FILE,
+			  b->cancelled, e);
 	if (ret)
 		goto err_kernel;
 	ret = cache_open(&b->cache, p->cache, e);
@@ -232,7 +238,8 @@ int boot_open(struct boot_image **out, const struct boot_open_params *p,
 		goto err_kernel;
 	if (b->payload.fd >= 0 && b->payload.fd != b->kernel.fd)
 		source_close(&b->kernel);
-	ret = initrd_open(&b->initrd, b->initrd_paths, b->initrd_count, e);
+	ret = initrd_open(&b->initrd, b->initrd_paths, b->initrd_count,
+			  b->cancelled, e);
 	if (ret)
 		goto err_close;
 	cache_close(&b->cache);

@@ -12,6 +12,7 @@
 #include "boot/elf.h"
 #include "boot/initrd.h"
 #include "boot/source.h"
+#include "boot/wait.h"
 
 /* An ELF within a file: what the kernel is loaded from. */
 struct image_payload {
@@ -29,6 +30,7 @@ struct boot_image {
 	char *kernel_path;
 	char **initrd_paths;
 	size_t initrd_count;
+	cancel_fn cancelled;	/* NULL after boot_open() */
 	struct source kernel;	/* closed once the payload is elsewhere */
 	struct initrd initrd;
 	struct cache cache;

@@ -15,7 +15,7 @@ static uint64_t padding(uint64_t len_bytes)
 }
 
 int initrd_open(struct initrd *r, char *const *paths, size_t count,
-		struct error *e)
+		cancel_fn cancelled, struct error *e)
 {
 	int ret;
 
@@ -30,7 +30,7 @@ int initrd_open(struct initrd *r, char *const *paths, size_t count,
 
 		r->len_bytes += padding(r->len_bytes);
 		ret = source_open(s, paths[r->count],
-				  MAX_BYTES - r->len_bytes, e);
+				  MAX_BYTES - r->len_bytes, cancelled, e);
 		if (ret)
 			goto err_close;
 		r->len_bytes += s->len_bytes;

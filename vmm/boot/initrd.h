@@ -22,9 +22,10 @@ struct initrd {
 
 #define INITRD_INIT { 0 }
 
-/* Opens the files; the paths must live as long as the struct. */
+/* Opens the files; the paths must live as long as the struct. cancelled: as for
+ * source_open(). */
 int initrd_open(struct initrd *r, char *const *paths, size_t count,
-		struct error *e);
+		cancel_fn cancelled, struct error *e);
 void initrd_close(struct initrd *r);
 
 /* Reads all of it to [gpa, gpa + len_bytes). */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define IOV_MAX_GUEST	8
+#define PIECE		(1ull << 20)
 #define READ_MAX	(1ull << 30)	/* below Linux's limit of one read() */
 
 /* The errno's text under the class that says whose fault it is: the user's. */
@@ -19,9 +20,25 @@ static int fail_errno(struct error *e, int ret, const char *path)
 	return error_config(e, ret, "%s: %s", path, strerror(-ret));
 }
 
+/* One piece; returns its length, 0 at the end, or -errno. */
+static ssize_t splice_some(int from, int to, uint64_t most, cancel_fn cancelled)
+{
+	ssize_t n;
+	int ret;
+
+	do {
+		ret = wait_readable(from, WAIT_FOR_EVER, cancelled);
+		if (ret)
+			return ret;
+		n = splice(from, NULL, to, NULL,
+			   (size_t)(most < PIECE ? most : PIECE), 0);
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	return n < 0 ? -errno : n;
+}
+
 /* Reads a pipe to its end into a new memfd; returns it or -errno. */
 static int slurp(int from, const char *path, uint64_t max_bytes,
-		 uint64_t *len_bytes, struct error *e)
+		 uint64_t *len_bytes, cancel_fn cancelled, struct error *e)
 {
 	uint64_t total = 0;
 	ssize_t n;
@@ -32,15 +49,9 @@ static int slurp(int from, const char *path, uint64_t max_bytes,
 		return fail_errno(e, -errno, path);
 	do {
 		/* One byte more than allowed: too long, not just full. */
-		uint64_t want = max_bytes - total + 1;
-
-		if (want > 1u << 20)
-			want = 1u << 20;
-		n = splice(from, NULL, fd, NULL, (size_t)want, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
+		n = splice_some(from, fd, max_bytes - total + 1, cancelled);
 		if (n < 0) {
-			ret = fail_errno(e, -errno, path);
+			ret = fail_errno(e, (int)n, path);
 			goto err_fd;
 		}
 		total += (uint64_t)n;
@@ -84,14 +95,15 @@ static int check_kind(struct source *s, const struct stat *st,
 }
 
 int source_open(struct source *s, const char *path, uint64_t max_bytes,
-		struct error *e)
+		cancel_fn cancelled, struct error *e)
 {
 	struct stat st;
 	int ret;
 
 	*s = (struct source)SOURCE_INIT;
 	s->path = path;
-	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* O_NONBLOCK: of a FIFO, the writer is waited for in slurp(). */
+	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (s->fd < 0)
 		return fail_errno(e, -errno, path);
 	if (fstat(s->fd, &st) < 0) {
@@ -102,7 +114,8 @@ int source_open(struct source *s, const char *path, uint64_t max_bytes,
 	if (ret)
 		goto err_close;
 	if (!s->regular) {
-		ret = slurp(s->fd, path, max_bytes, &s->len_bytes, e);
+		ret = slurp(s->fd, path, max_bytes, &s->len_bytes,
+			    cancelled, e);
 		if (ret < 0)
 			goto err_close;
 		close(s->fd);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "boot/wait.h"
 #include "error.h"
 #include "guest_mem.h"
 
@@ -27,9 +28,10 @@ struct source {
 /*
  * Opens path. Empty files, files and pipes of more than max_bytes and what is
  * neither file nor pipe are refused: class InvalidConfig, naming path.
+ * cancelled, which may be NULL, is asked while a pipe is waited for: -ECANCELED.
  */
 int source_open(struct source *s, const char *path, uint64_t max_bytes,
-		struct error *e);
+		cancel_fn cancelled, struct error *e);
 void source_close(struct source *s);
 
 /* What identifies a file's content without reading it. */
