@@ -2,6 +2,8 @@
 /*
  * The exit report as JSON, the same for `wait` and --exit-report: {kind, code,
  * reason, started, stopped}, times in RFC 3339, UTC, null when there is none.
+ * A start that failed has one too, host-error, unless the configuration is at
+ * fault (exit status 2), which changes nothing.
  * Main thread.
  */
 #ifndef MOTE_EXIT_REPORT_H

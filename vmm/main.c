@@ -202,27 +202,45 @@ static void tear_down(struct run *r)
 	loop_destroy(r->loop);
 }
 
-/* The last line on stderr says why, after the terminal is the user's again. */
-static int report(const struct vm_exit_report *r, const char *path)
+static void write_report(const struct vm_exit_report *r, const char *path)
 {
 	struct error e;
 
 	if (path && exit_report_write(r, path, &e))
 		say(e.text);
+}
+
+/* The last line on stderr says why, after the terminal is the user's again. */
+static int report(const struct vm_exit_report *r, const char *path)
+{
+	write_report(r, path);
 	say(r->reason);
 	return r->code;
 }
 
+/*
+ * Where what was asked for is at fault nothing is changed, and so no report is
+ * written; otherwise there is one, of a VM that has never run.
+ */
 static int start_failed(int ret, const struct error *e, const char *path)
 {
 	int sig = ret == -ECANCELED ? pending_quit() : 0;
-	struct vm_exit_report r = { .kind = VM_EXIT_QUIT, .code = STATUS_OK };
+	struct vm_exit_report r = { .kind = VM_EXIT_HOST_ERROR,
+				    .code = STATUS_FAILED };
 
-	if (!sig)
-		return fail(e);
 	clock_gettime(CLOCK_REALTIME, &r.stopped);
-	quit_reason(r.reason, sig);
-	return report(&r, path);
+	if (sig) {
+		r.kind = VM_EXIT_QUIT;
+		r.code = STATUS_OK;
+		quit_reason(r.reason, sig);
+		return report(&r, path);
+	}
+	if (e->class != ERROR_INVALID_CONFIG) {
+		snprintf(r.reason, sizeof(r.reason), "%.255s",
+			 e->text);
+		write_report(&r, path);
+	}
+	return fail(e);
 }
 
 static int unknown(const char *name)

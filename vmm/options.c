@@ -613,7 +613,8 @@ const struct option options[] = {
 		  "$XDG_CACHE_HOME/mote/kernels",
 	  .set = set_plain, .get = get_plain },
 	{ .name = "exit-report", .key = "exit-report", .argument = "FILE",
-	  .help = "JSON: how and when the VM ended",
+	  .help = "JSON: how and when the VM ended, also when mote failed to start\n"
+		  "it (host-error); not with exit status 2",
 	  .set = set_plain, .get = get_plain },
 	{ .name = "exit-port", .key = "exit-port",
 	  .help = "a byte n that the guest writes to I/O port 0xf4 ends the VM\n"

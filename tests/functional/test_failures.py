@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What cannot work is refused by name, with exit status 2, and leaves nothing behind."""
 
+import json
 import os
 import socket
 import struct
@@ -46,7 +47,7 @@ K = ("-k", kernel("cloud"), "-i", initrd("cloud"))
     ((*K, "-m", "64M,hugepages=perhaps"), ("perhaps",)),
 ], ids=lambda value: None)
 def test_bad_input_is_named(tmp_path, args, named):
-    done = refused(*args, "--monitor", tmp_path / "monitor", cwd=tmp_path)
+    done = refused(*args, "--monitor", tmp_path / "monitor", "--exit-report", tmp_path / "report", cwd=tmp_path)
     assert done.returncode in (1, 2), done
     assert done.returncode == 2 or "/nowhere" in done.stderr, done
     assert done.stderr.startswith("mote: ") and done.stderr.count("\n") == 1, done.stderr
@@ -108,12 +109,16 @@ def test_disk_in_use_is_refused_and_readers_share(mote, payload, tmp_path):
 
 
 def test_no_kvm_is_explained(tmp_path):
-    """With /dev/kvm covered by an empty directory's absence, in a mount namespace of the test's own."""
+    """With /dev/kvm covered by an empty directory, in a mount namespace of the test's own. The report says it, too."""
     done = subprocess.run(["unshare", "-m", "sh", "-c",
-                           'mount -t tmpfs none /dev && exec "$0" run -k "$1"', MOTE, kernel("cloud")],
+                           'mount -t tmpfs none /dev && exec "$0" run -k "$1" --exit-report "$2"', MOTE, kernel("cloud"),
+                           tmp_path / "report"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done
     assert "/dev/kvm" in done.stderr
+    said = json.loads((tmp_path / "report").read_text())
+    assert (said["kind"], said["code"], said["started"]) == ("host-error", 1, None)
+    assert done.stderr == f"mote: {said['reason']}\n"
 
 
 def test_segment_outside_memory_is_named(tmp_path):
