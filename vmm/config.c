@@ -292,15 +292,6 @@ static int check_consoles(const struct vm_config *c, struct error *e)
 	if (c->serial.kind == CHAR_STDIO && c->console.kind == CHAR_STDIO)
 		return error_config(e, -EINVAL, "--serial and --console: only "
 				    "one can be stdio (try --serial null)");
-	if (c->serial.path && c->console.path &&
-	    !strcmp(c->serial.path, c->console.path))
-		return error_config(e, -EINVAL, "--serial and --console: both "
-				    "are %s", c->serial.path);
-	if (c->monitor.path &&
-	    ((c->serial.path && !strcmp(c->monitor.path, c->serial.path)) ||
-	     (c->console.path && !strcmp(c->monitor.path, c->console.path))))
-		return error_config(e, -EINVAL, "--monitor: %s is a console's "
-				    "path too", c->monitor.path);
 	return 0;
 }
 
@@ -371,5 +362,7 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_uuid(c, e);
 	if (!ret)
 		ret = find_kernel(c, e);
+	if (!ret)
+		ret = config_check_paths(c, e);
 	return ret;
 }

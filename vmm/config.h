@@ -112,6 +112,9 @@ void config_deinit(struct vm_config *c);
  * InvalidConfig on failure.
  */
 int config_validate(struct vm_config *c, struct error *e);
+/* A file that mote would write, and that another option names too, by whatever
+ * path. Part of config_validate(). config_paths.c */
+int config_check_paths(const struct vm_config *c, struct error *e);
 
 /* A JSON document into c (defaults already there); unknown keys are errors. */
 int config_json_load(struct vm_config *c, const char *path, struct error *e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: cli help config config_json */
+/* LINK: cli help config config_json config_paths */
 /* LINK: options option_char option_fields suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>

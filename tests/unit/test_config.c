@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config error */
+/* LINK: config config_paths error */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,58 @@ static void test_validate_contradictions_are_refused(void **state)
 	refused(&c, "--params");
 }
 
+/* Files of this directory: both there, none there, through links, a disk. */
+static void test_validate_same_file_twice_is_refused(void **state)
+{
+	static const struct {
+		const char *serial, *other;
+		bool refused;
+	} pairs[] = {
+		{ "there", "there", true },	{ "there", "./there", true },
+		{ "there", "link", true },	{ "there", "hard", true },
+		{ "new", "./new", true },	{ "new", "sub/../new", true },
+		{ "new", "sub/new", false },	{ "there", "new", false },
+		{ "there", "sub/there", false }, { "/dev/null", "/dev/null", false },
+		{ "/dev/stdout", "/dev/stdout", false },
+	};
+	char dir[] = "/tmp/mote-config-XXXXXX";
+	struct vm_config c;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(mkdir("sub", 0700), 0);
+	assert_int_equal(close(creat("there", 0600)), 0);
+	assert_int_equal(symlink("there", "link"), 0);
+	assert_int_equal(link("there", "hard"), 0);
+	for (size_t i = 0; i < 3 * sizeof(pairs) / sizeof(pairs[0]); i++) {
+		const char *other = pairs[i / 3].other;
+
+		start(&c);
+		c.serial = (struct config_char){ CHAR_FILE,
+						 strdup(pairs[i / 3].serial) };
+		if (i % 3 == 0)
+			c.console = (struct config_char){ CHAR_FILE,
+							  strdup(other) };
+		else if (i % 3 == 1)
+			c.exit_report = strdup(other);
+		else
+			add_disk(&c, other, NULL);
+		if (pairs[i / 3].refused) {
+			refused(&c, other);
+		} else {
+			assert_int_equal(config_validate(&c, NULL), 0);
+			config_deinit(&c);
+		}
+	}
+	unlink("hard");
+	unlink("link");
+	unlink("there");
+	rmdir("sub");
+	assert_int_equal(chdir("/"), 0);
+	rmdir(dir);
+}
+
 static void test_validate_uuid_is_checked_and_generated(void **state)
 {
 	static const char *const bad[] = {
@@ -385,6 +438,7 @@ int main(void)
 			test_validate_disk_ids_avoid_those_that_are_taken),
 		cmocka_unit_test(test_validate_bad_disks_are_refused),
 		cmocka_unit_test(test_validate_contradictions_are_refused),
+		cmocka_unit_test(test_validate_same_file_twice_is_refused),
 		cmocka_unit_test(test_validate_uuid_is_checked_and_generated),
 		cmocka_unit_test(test_validate_kernel_is_looked_for),
 		cmocka_unit_test(test_deinit_twice_is_harmless),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config config_json */
+/* LINK: config config_json config_paths */
 /* LINK: options option_char option_fields suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
@@ -49,11 +49,11 @@ static void test_json_document_of_every_key_is_loaded(void **state)
 		 "\"readonly\": true, \"flush\": false, \"queues\": 2},"
 		 "\"c,ro\"],"
 		 "\"rootfs\": \"root.img\", \"nets\": [],"
-		 "\"serial\": {\"unix\": \"a,b\"}, \"console\": \"file=x\","
+		 "\"serial\": {\"unix\": \"s,t\"}, \"console\": \"file=x\","
 		 "\"rng\": {\"source\": \"/dev/hwrng\"},"
 		 "\"monitor\": \"mote.sock\", \"id\": \"sandbox-1\","
 		 "\"uuid\": \"12345678-1234-4321-8765-123456789abc\","
-		 "\"kernel-cache\": \"off\", \"exit-report\": \"r\","
+		 "\"kernel-cache\": \"off\", \"exit-report\": \"report\","
 		 "\"exit-port\": true, \"paused\": true,"
 		 "\"on-reboot\": \"exit\", \"on-panic\": \"pause\","
 		 "\"log\": {\"level\": \"info\", \"file\": \"l\"}}\n");
@@ -74,7 +74,7 @@ static void test_json_document_of_every_key_is_loaded(void **state)
 	assert_true(c.disks[1].readonly);
 	assert_string_equal(c.rootfs.path, "root.img");
 	assert_int_equal(c.serial.kind, CHAR_UNIX);
-	assert_string_equal(c.serial.path, "a,b");
+	assert_string_equal(c.serial.path, "s,t");
 	assert_int_equal(c.console.kind, CHAR_FILE);
 	assert_string_equal(c.rng_source, "/dev/hwrng");
 	assert_string_equal(c.monitor.path, "mote.sock");
@@ -299,7 +299,7 @@ static const char *const documents[] = {
 	"\"paused\": true, \"exit-port\": true, \"on-reboot\": \"exit\","
 	"\"on-panic\": \"pause\","
 	"\"log\": {\"level\": \"error\", \"file\": \"l\"},"
-	"\"kernel-cache\": \"a,b\", \"exit-report\": \"r\", \"id\": \"i\"}",
+	"\"kernel-cache\": \"a,b\", \"exit-report\": \"report\", \"id\": \"i\"}",
 };
 
 static void test_json_print_is_loaded_again(void **state)

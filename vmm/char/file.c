@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Output into a file, loop's thread (main). The file is emptied at the start
- * and then appended to, so that two devices may share it. What does not fit on
- * its file system is dropped.
+ * and then appended to, so that others may write to it or empty it. What does
+ * not fit on its file system is dropped.
  */
 #include <errno.h>
 #include <fcntl.h>
