@@ -13,7 +13,8 @@
 
 #define MIB		(1ull << 20)
 #define MEMORY_MIN	(16ull << 20)
-#define MEMORY_MAX	(16ull << 40)
+/* What a KVM memory slot holds: the RAM above 4 GiB is one. */
+#define MEMORY_MAX	(8ull << 40)
 #define PAGE		4096ull
 #define MAX_DISK_QUEUES	16
 #define SERIAL_MAX	20		/* VIRTIO_BLK_ID_BYTES */
@@ -143,7 +144,7 @@ static int check_memory(const struct config_memory *m, struct error *e)
 
 	if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
 		return error_config(e, -EINVAL, "--memory: %llu %s: from 16M "
-				    "to 16T",
+				    "to 8T",
 				    bytes % MIB ? bytes >> 10 : bytes >> 20,
 				    bytes % MIB ? "KiB" : "MiB");
 	if (bytes % PAGE)

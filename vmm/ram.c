@@ -132,6 +132,24 @@ static void *map_aligned(uint64_t len, int flags, int fd, uint64_t offset)
 	return p;
 }
 
+/* KVM: -EINVAL for what lies outside its own address width, -ENOMEM for tables
+ * as large as eight bytes for each of the guest's pages. */
+static int slot_refused(const struct ram *r, unsigned int i, int ret,
+			struct error *e)
+{
+	unsigned long long end = r->ranges[i].base + r->ranges[i].len_bytes;
+	unsigned long long mib = r->ranges[i].len_bytes >> 20;
+
+	if (ret == -EINVAL)
+		return error_config(e, ret, "--memory: this host's KVM takes "
+				    "no guest memory up to address %#llx", end);
+	if (ret == -ENOMEM)
+		return error_set(e, ret, "--memory: the host has no memory for "
+				 "KVM's tables of %llu MiB of RAM", mib);
+	return error_errno(e, ret, "--memory: KVM_SET_USER_MEMORY_REGION of "
+			   "%llu MiB", mib);
+}
+
 static int map_range(struct ram *r, unsigned int i, uint64_t offset,
 		     const struct config_memory *c, struct error *e)
 {
@@ -170,10 +188,7 @@ static int map_range(struct ram *r, unsigned int i, uint64_t offset,
 	if (ret)
 		return error_errno(e, ret, "--memory");
 	ret = kvm_set_memory(r->vm, i, 0, r->ranges[i].base, len, host);
-	if (ret)
-		return error_errno(e, ret, "--memory: "
-				   "KVM_SET_USER_MEMORY_REGION");
-	return 0;
+	return ret ? slot_refused(r, i, ret, e) : 0;
 }
 
 int ram_create(struct ram **out, const struct config_memory *c,

@@ -200,6 +200,26 @@ static void test_ram_errors_name_the_file(void **state)
 	mock.fail = 0;
 }
 
+/* KVM's own limits, in the user's words. */
+static void test_ram_slot_that_kvm_refuses_is_explained(void **state)
+{
+	struct config_memory c = { .size_bytes = 8 * MIB };
+	struct guest_mem *m;
+	struct ram *r;
+	struct error e;
+
+	(void)state;
+	mock.fail = -EINVAL;
+	assert_int_equal(make(&r, &m, &c, &e), -EINVAL);
+	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
+	assert_non_null(strstr(e.text, "up to address 0x600000"));
+	mock.fail = -ENOMEM;
+	assert_int_equal(make(&r, &m, &c, &e), -ENOMEM);
+	assert_int_equal(e.class, ERROR_GENERIC);
+	assert_non_null(strstr(e.text, "tables of 6 MiB"));
+	mock.fail = 0;
+}
+
 static void test_ram_prealloc_makes_it_resident(void **state)
 {
 	struct config_memory c = { .size_bytes = 8 * MIB, .prealloc = true };
@@ -263,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_ram_shared_file_is_made_and_written),
 		cmocka_unit_test(test_ram_directory_gets_no_name),
 		cmocka_unit_test(test_ram_errors_name_the_file),
+		cmocka_unit_test(test_ram_slot_that_kvm_refuses_is_explained),
 		cmocka_unit_test(test_ram_prealloc_makes_it_resident),
 		cmocka_unit_test(test_ram_too_few_huge_pages_are_an_error),
 	};
