@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtual machine: owns everything in it, in construction order, and its life
- * cycle: created → running ⇄ paused → stopped. Main thread only, except
- * vm_request().
+ * cycle: created → running ⇄ paused → stopped. Main thread only.
  */
 #ifndef MOTE_VM_H
 #define MOTE_VM_H

@@ -3,8 +3,6 @@
 #include "boot/cmdline.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,25 +26,6 @@ int cmdline_append(struct cmdline *c, const char *part)
 	c->text = text;
 	c->len += gap + len;
 	return 0;
-}
-
-int cmdline_appendf(struct cmdline *c, const char *fmt, ...)
-{
-	va_list ap;
-	char *part;
-	size_t len;
-	int ret;
-
-	va_start(ap, fmt);
-	ret = vasprintf(&part, fmt, ap);
-	va_end(ap);
-	if (ret < 0)
-		return -ENOMEM;
-	len = (size_t)ret;
-	/* A %c of 0 would cut the part short. */
-	ret = strlen(part) == len ? cmdline_append(c, part) : -EINVAL;
-	free(part);
-	return ret;
 }
 
 int cmdline_check(const struct cmdline *c, size_t limit, struct error *e)

@@ -14,10 +14,8 @@ struct cmdline {
 
 #define CMDLINE_INIT { 0 }
 
-/* -ENOMEM; -EINVAL: a NUL or newline inside. An empty part adds nothing. */
+/* -ENOMEM; -EINVAL: a newline inside. An empty part adds nothing. */
 int cmdline_append(struct cmdline *c, const char *part);
-int cmdline_appendf(struct cmdline *c, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
 /* -E2BIG, naming both lengths, when longer than limit (without the NUL). */
 int cmdline_check(const struct cmdline *c, size_t limit, struct error *e);
 void cmdline_deinit(struct cmdline *c);

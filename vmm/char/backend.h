@@ -86,7 +86,6 @@ struct chardev {
 void chardev_attach(struct chardev *c, int in_fd, int out_fd);
 /* Stops the traffic and closes what is still open. */
 void chardev_detach(struct chardev *c);
-void chardev_close_input(struct chardev *c);
 /* Drops what a failed write was about, counted; what output_failed does when it
  * is NULL. */
 void chardev_drop_stage(struct chardev *c);

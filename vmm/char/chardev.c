@@ -2,8 +2,8 @@
 /*
  * The core of character back ends: rings, their flow control, and the traffic
  * between rings and descriptors. chardev_write(), chardev_read(),
- * chardev_can_write(), chardev_size() and chardev_dropped_bytes() run on any
- * thread; everything else, and every callback, on the loop's (main).
+ * chardev_size() and chardev_dropped_bytes() run on any thread; everything else,
+ * and every callback, on the loop's (main).
  */
 #include "char/chardev.h"
 
@@ -92,20 +92,6 @@ size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len)
 	}
 	pthread_mutex_unlock(&c->lock);
 	return taken;
-}
-
-bool chardev_can_write(struct chardev *c)
-{
-	bool can;
-
-	if (c->ops->swallows || c->ops->drops_oldest)
-		return true;
-	pthread_mutex_lock(&c->lock);
-	can = c->output_dead || ring_room(&c->output);
-	if (!can)
-		c->short_write = true;
-	pthread_mutex_unlock(&c->lock);
-	return can;
 }
 
 size_t chardev_read(struct chardev *c, uint8_t *data, size_t len)
@@ -368,7 +354,7 @@ static void end_input(struct chardev *c, int err)
 	if (c->ops->input_ended)
 		c->ops->input_ended(c, err);
 	else
-		chardev_close_input(c);
+		io_close(c, &c->in);
 }
 
 /* False when there is nothing more to do now. */
@@ -430,11 +416,6 @@ static void on_input_event(struct loop_watch *w, uint32_t events)
 void chardev_await_hangup(struct chardev *c)
 {
 	io_watch(c, &c->in, EPOLLHUP);
-}
-
-void chardev_close_input(struct chardev *c)
-{
-	io_close(c, &c->in);
 }
 
 /* ---- both --------------------------------------------------------------- */

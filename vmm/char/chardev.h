@@ -80,8 +80,6 @@ void chardev_set_client(struct chardev *c, const struct chardev_client *client,
 size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len);
 /* Returns the bytes given, 0 … len; makes room for more input. */
 size_t chardev_read(struct chardev *c, uint8_t *data, size_t len);
-/* True when a write of one byte would be taken; else output_ready() follows. */
-bool chardev_can_write(struct chardev *c);
 /* Writes out what is in the ring, bounded as in chardev_destroy(). Loop's
  * thread; no callbacks. */
 void chardev_flush(struct chardev *c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The KVM API (Documentation/virt/kvm/api.rst), one function per ioctl. This is
- * the seam where unit tests put a mock: nothing outside vmm/kvm/ and the vCPU
- * thread issues an ioctl on a KVM descriptor. All return 0 or -errno.
+ * the seam where unit tests put a mock: nothing outside vmm/kvm/ and vcpu.c
+ * issues an ioctl on a KVM descriptor. All return 0 or -errno.
  */
 #ifndef MOTE_KVM_H
 #define MOTE_KVM_H

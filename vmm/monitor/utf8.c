@@ -34,7 +34,8 @@ static bool within(char c, struct range r)
 	return u >= r.low && u <= r.high;
 }
 
-size_t utf8_sequence(const char *s, size_t len)
+/* The bytes of the well-formed sequence that s starts with, 1..4; 0: none. */
+static size_t sequence(const char *s, size_t len)
 {
 	static const struct range tail = { 0x80, 0xbf };
 	size_t form = 0;
@@ -56,7 +57,7 @@ size_t utf8_sequence(const char *s, size_t len)
 bool utf8_valid(const char *s, size_t len)
 {
 	while (len) {
-		size_t n = utf8_sequence(s, len);
+		size_t n = sequence(s, len);
 
 		if (!n)
 			return false;
@@ -69,7 +70,7 @@ bool utf8_valid(const char *s, size_t len)
 void utf8_repair(char *s, size_t len)
 {
 	while (len) {
-		size_t n = utf8_sequence(s, len);
+		size_t n = sequence(s, len);
 
 		if (!n) {
 			*s = '?';

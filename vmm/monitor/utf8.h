@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The bytes of the well-formed sequence that s starts with, 1..4; 0: none. */
-size_t utf8_sequence(const char *s, size_t len);
 bool utf8_valid(const char *s, size_t len);
 /* Puts '?' in place of each byte that is part of no well-formed sequence. */
 void utf8_repair(char *s, size_t len);

@@ -16,8 +16,8 @@
 
 #define ADDRESS_ENABLE		0x80000000u
 
-void pci_config_read(struct pci_function *f, uint32_t offset, uint8_t *data,
-		     unsigned int len)
+static void config_read(struct pci_function *f, uint32_t offset, uint8_t *data,
+			unsigned int len)
 {
 	if (offset >= PCI_CONFIG_BYTES) {
 		memset(data, 0, len);
@@ -31,8 +31,8 @@ void pci_config_read(struct pci_function *f, uint32_t offset, uint8_t *data,
 		data[PCI_STATUS - offset] |= PCI_STATUS_INTERRUPT;
 }
 
-void pci_config_write(struct pci_function *f, uint32_t offset,
-		      const uint8_t *data, unsigned int len)
+static void config_write(struct pci_function *f, uint32_t offset,
+			 const uint8_t *data, unsigned int len)
 {
 	if (offset >= PCI_CONFIG_BYTES)
 		return;
@@ -76,7 +76,7 @@ static void ecam_read(void *opaque, uint64_t offset, uint8_t *data,
 					at & 0xfff, len);
 
 	if (f)
-		pci_config_read(f, at & 0xfff, data, len);
+		config_read(f, at & 0xfff, data, len);
 	else
 		memset(data, 0xff, len);
 }
@@ -89,7 +89,7 @@ static void ecam_write(void *opaque, uint64_t offset, const uint8_t *data,
 					at & 0xfff, len);
 
 	if (f)
-		pci_config_write(f, at & 0xfff, data, len);
+		config_write(f, at & 0xfff, data, len);
 }
 
 static const struct bus_ops ecam_ops = {
@@ -125,7 +125,7 @@ static void ports_read(void *opaque, uint64_t offset, uint8_t *data,
 	} else if (offset >= OFFSET_CONFIG_DATA) {
 		f = port_decode(p, offset, len, &reg);
 		if (f)
-			pci_config_read(f, reg, data, len);
+			config_read(f, reg, data, len);
 	}
 }
 
@@ -146,7 +146,7 @@ static void ports_write(void *opaque, uint64_t offset, const uint8_t *data,
 	} else if (offset >= OFFSET_CONFIG_DATA) {
 		f = port_decode(p, offset, len, &reg);
 		if (f)
-			pci_config_write(f, reg, data, len);
+			config_write(f, reg, data, len);
 	}
 }
 

@@ -27,12 +27,6 @@ struct pci {
 /* config.c: the two ways to configuration space, added to the buses. */
 int pci_config_attach(struct pci *p, struct error *e);
 void pci_config_detach(struct pci *p);
-/* One access; data beyond [offset, offset+len) of the function is refused. */
-void pci_config_read(struct pci_function *f, uint32_t offset, uint8_t *data,
-		     unsigned int len);
-void pci_config_write(struct pci_function *f, uint32_t offset,
-		      const uint8_t *data, unsigned int len);
-
 /* bar.c */
 
 /* Gives every BAR of a function in its slot a home; on failure none has one. */
