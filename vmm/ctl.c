@@ -32,7 +32,7 @@ struct ctl {
 
 static int fail(int status, const struct error *e)
 {
-	fprintf(stderr, "mote: %s\n", e->text);
+	error_say(e->text);
 	return status;
 }
 
@@ -209,10 +209,12 @@ static int list_commands(struct ctl *c)
 	return status;
 }
 
-static void suggest(struct ctl *c)
+/* Appends to what is said about a command that is not there. */
+static void suggest(struct ctl *c, char *line, size_t size)
 {
 	struct json_object *reply, *list = command_list(c, &reply);
 	struct nearest n = { .word = c->command };
+	size_t used = strlen(line);
 
 	for (size_t i = 0; list && i < json_object_array_length(list); i++)
 		nearest_offer(&n, member_text(
@@ -220,18 +222,21 @@ static void suggest(struct ctl *c)
 				      "name"));
 	/* Further away, it is hardly what was meant. */
 	if (n.best && n.distance <= strlen(c->command) / 3 + 1)
-		fprintf(stderr, "; did you mean '%s'?", n.best);
+		snprintf(line + used, size - used, "; did you mean '%s'?",
+			 n.best);
 	json_object_put(reply);
 }
 
 static int print_error(struct ctl *c, struct json_object *error)
 {
 	const char *class = member_text(error, "class");
+	char line[1024];
 
-	fprintf(stderr, "mote: %s: %s", class, member_text(error, "desc"));
+	snprintf(line, sizeof(line), "%s: %s", class,
+		 member_text(error, "desc"));
 	if (!strcmp(class, "CommandNotFound"))
-		suggest(c);
-	fputc('\n', stderr);
+		suggest(c, line, sizeof(line));
+	error_say(line);
 	return STATUS_FAILED;
 }
 

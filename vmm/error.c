@@ -96,6 +96,17 @@ int error_of_named(struct error *e, int ret)
 	return ret;
 }
 
+void error_say(const char *text)
+{
+	char line[1024];
+
+	snprintf(line, sizeof(line), "%s", text);
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	fprintf(stderr, "mote: %s\n", line);
+}
+
 const char *error_class_name(enum error_class class)
 {
 	static const char *const names[] = {

@@ -66,6 +66,10 @@ int error_prefix(struct error *e, int ret, const char *fmt, ...)
  */
 int error_of_named(struct error *e, int ret);
 
+/* The text as a line of mote's on stderr. What is in it may come from anywhere:
+ * control characters become '?'. */
+void error_say(const char *text);
+
 const char *error_class_name(enum error_class class);
 
 #endif

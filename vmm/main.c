@@ -18,6 +18,7 @@
 #include "char/chardev.h"
 #include "cli.h"
 #include "ctl.h"
+#include "error.h"
 #include "exit_report.h"
 #include "log.h"
 #include "monitor/monitor.h"
@@ -35,21 +36,9 @@ struct run {
 	struct monitor *monitor;
 };
 
-/* One line, whatever the names in it are made of. */
-static void say(const char *text)
-{
-	char line[1024];
-
-	snprintf(line, sizeof(line), "%s", text);
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
-	fprintf(stderr, "mote: %s\n", line);
-}
-
 static int fail(const struct error *e)
 {
-	say(e->text);
+	error_say(e->text);
 	return e->class == ERROR_INVALID_CONFIG ? STATUS_USAGE : STATUS_FAILED;
 }
 
@@ -207,14 +196,14 @@ static void write_report(const struct vm_exit_report *r, const char *path)
 	struct error e;
 
 	if (path && exit_report_write(r, path, &e))
-		say(e.text);
+		error_say(e.text);
 }
 
 /* The last line on stderr says why, after the terminal is the user's again. */
 static int report(const struct vm_exit_report *r, const char *path)
 {
 	write_report(r, path);
-	say(r->reason);
+	error_say(r->reason);
 	return r->code;
 }
 
@@ -246,19 +235,21 @@ static int start_failed(int ret, const struct error *e, const char *path)
 static int unknown(const char *name)
 {
 	const char *nearest = cli_nearest_command(name);
+	struct error e;
 
 	if (cli_command_is_planned(name)) {
-		fprintf(stderr, "mote: '%s' is not supported by this version\n",
-			name);
-		return STATUS_USAGE;
+		error_config(&e, -ENOENT, "'%s' is not supported by this "
+			     "version", name);
+		return fail(&e);
 	}
-	fprintf(stderr, "mote: unknown command '%s'", name);
 	/* `mote -k bzImage`: only the word run is missing. */
 	if (*name == '-')
 		nearest = "run";
-	if (nearest)
-		fprintf(stderr, "; did you mean '%s'?", nearest);
-	fprintf(stderr, "\nmote: see 'mote help'\n");
+	error_config(&e, -ENOENT, "unknown command '%s'%s%s%s", name,
+		     nearest ? "; did you mean '" : "", nearest ? nearest : "",
+		     nearest ? "'?" : "");
+	fail(&e);
+	fputs("mote: see 'mote help'\n", stderr);
 	return STATUS_USAGE;
 }
 
@@ -287,9 +278,9 @@ static int run(int argc, char **argv)
 		goto out;
 	}
 	if (log_open(r.cli.config.log_level, r.cli.config.log_file)) {
-		fprintf(stderr, "mote: --log: %s: %s\n",
-			r.cli.config.log_file, strerror(errno));
-		status = STATUS_USAGE;
+		error_config(&e, -errno, "--log: %s: %s",
+			     r.cli.config.log_file, strerror(errno));
+		status = fail(&e);
 		goto out;
 	}
 	catch_fatal_signals();

@@ -59,6 +59,8 @@ def test_version_is_one_line(words):
     ("run -nographic", "'--serial'"),
     ("run -append x", "'--params'"),
     ("run $'-m512M\\n\\e[31m'", "512M??[31m"),
+    ("$'r\\e[31m'", "'r?[31m'"),
+    ("ctl $'/nowhere\\e[31m'", "/nowhere?[31m"),
 ])
 def test_wrong_words_are_explained(words, named):
     status, out, err = shell(f"$0 {words}")
