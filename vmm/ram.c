@@ -96,8 +96,11 @@ static int prealloc(void *host, uint64_t len, struct error *e)
 	if (errno != EINVAL)
 		return error_errno(e, -errno, "--memory: prealloc");
 	/* Before Linux 5.14: touch every page. */
-	for (volatile uint8_t *p = host, *end = p + len; p < end; p += 4096)
-		*p = *p;
+	for (volatile uint8_t *p = host, *end = p + len; p < end; p += 4096) {
+		uint8_t byte = *p;
+
+		*p = byte;
+	}
 	return 0;
 }
 

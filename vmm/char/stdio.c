@@ -105,7 +105,6 @@ static void stdio_update(struct chardev *c)
 	chardev_resized(c, columns, rows);
 }
 
-
 static void press(struct chardev *c, enum escape_key key)
 {
 	switch (key) {
