@@ -69,8 +69,8 @@ void guest_mem_destroy(struct guest_mem *m)
 	free(m);
 }
 
-int guest_mem_add(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
-		  void *host)
+static int add(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
+	       void *host, bool readonly)
 {
 	const struct table *old = current(m);
 	struct table *t;
@@ -93,11 +93,24 @@ int guest_mem_add(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
 	memcpy(t->regions, old->regions, at * sizeof(t->regions[0]));
 	t->regions[at] = (struct guest_mem_region){
 		.base = base, .len_bytes = len_bytes, .host = host,
+		.readonly = readonly,
 	};
 	memcpy(t->regions + at + 1, old->regions + at,
 	       (old->count - at) * sizeof(t->regions[0]));
 	publish(m, t);
 	return 0;
+}
+
+int guest_mem_add(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
+		  void *host)
+{
+	return add(m, base, len_bytes, host, false);
+}
+
+int guest_mem_add_readonly(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
+			   void *host)
+{
+	return add(m, base, len_bytes, host, true);
 }
 
 int guest_mem_remove(struct guest_mem *m, gpa_t base)
@@ -120,12 +133,16 @@ int guest_mem_remove(struct guest_mem *m, gpa_t base)
 	return 0;
 }
 
+enum access { READ, WRITE };
+
 /*
  * The host address of gpa and, in *run, how many of len bytes follow it in the
- * same region. NULL when gpa is not guest memory. Few regions: a linear search.
+ * same region. NULL when gpa is not guest memory, or not for this access. A
+ * linear search: few regions, and RAM, which nearly all of it is about, comes
+ * first.
  */
 static uint8_t *translate(const struct table *t, gpa_t gpa, uint64_t len,
-			  uint64_t *run)
+			  enum access access, uint64_t *run)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		const struct guest_mem_region *r = &t->regions[i];
@@ -136,6 +153,8 @@ static uint8_t *translate(const struct table *t, gpa_t gpa, uint64_t len,
 		if (offset < r->len_bytes) {
 			uint64_t left = r->len_bytes - offset;
 
+			if (access == WRITE && r->readonly)
+				return NULL;
 			*run = len < left ? len : left;
 			return r->host + offset;
 		}
@@ -143,7 +162,8 @@ static uint8_t *translate(const struct table *t, gpa_t gpa, uint64_t len,
 	return NULL;
 }
 
-static bool table_holds(const struct table *t, gpa_t gpa, uint64_t len)
+static bool table_holds(const struct table *t, gpa_t gpa, uint64_t len,
+			enum access access)
 {
 	gpa_t end;
 	uint64_t run;
@@ -151,7 +171,7 @@ static bool table_holds(const struct table *t, gpa_t gpa, uint64_t len)
 	if (__builtin_add_overflow(gpa, len, &end))
 		return false;
 	while (len) {
-		if (!translate(t, gpa, len, &run))
+		if (!translate(t, gpa, len, access, &run))
 			return false;
 		gpa += run;
 		len -= run;
@@ -161,7 +181,7 @@ static bool table_holds(const struct table *t, gpa_t gpa, uint64_t len)
 
 bool guest_mem_valid(const struct guest_mem *m, gpa_t gpa, uint64_t len_bytes)
 {
-	return table_holds(current(m), gpa, len_bytes);
+	return table_holds(current(m), gpa, len_bytes, READ);
 }
 
 int guest_mem_read(const struct guest_mem *m, gpa_t gpa, void *buf,
@@ -171,10 +191,11 @@ int guest_mem_read(const struct guest_mem *m, gpa_t gpa, void *buf,
 	uint8_t *to = buf;
 	uint64_t run = 0;
 
-	if (!table_holds(t, gpa, len_bytes))
+	if (!table_holds(t, gpa, len_bytes, READ))
 		return -EFAULT;
 	for (; len_bytes; len_bytes -= run, gpa += run, to += run) {
-		const uint8_t *host = translate(t, gpa, len_bytes, &run);
+		const uint8_t *host = translate(t, gpa, len_bytes, READ,
+						&run);
 
 		memcpy(to, host, run);
 	}
@@ -188,10 +209,10 @@ int guest_mem_write(struct guest_mem *m, gpa_t gpa, const void *buf,
 	const uint8_t *from = buf;
 	uint64_t run = 0;
 
-	if (!table_holds(t, gpa, len_bytes))
+	if (!table_holds(t, gpa, len_bytes, WRITE))
 		return -EFAULT;
 	for (; len_bytes; len_bytes -= run, gpa += run, from += run) {
-		uint8_t *host = translate(t, gpa, len_bytes, &run);
+		uint8_t *host = translate(t, gpa, len_bytes, WRITE, &run);
 
 		memcpy(host, from, run);
 	}
@@ -203,38 +224,50 @@ int guest_mem_zero(struct guest_mem *m, gpa_t gpa, size_t len_bytes)
 	const struct table *t = current(m);
 	uint64_t run = 0;
 
-	if (!table_holds(t, gpa, len_bytes))
+	if (!table_holds(t, gpa, len_bytes, WRITE))
 		return -EFAULT;
 	for (; len_bytes; len_bytes -= run, gpa += run) {
-		uint8_t *host = translate(t, gpa, len_bytes, &run);
+		uint8_t *host = translate(t, gpa, len_bytes, WRITE, &run);
 
 		memset(host, 0, run);
 	}
 	return 0;
 }
 
-int guest_mem_iov(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
-		  struct iovec *iov, size_t max)
+static int describe(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
+		    enum access access, struct iovec *iov, size_t max)
 {
 	const struct table *t = current(m);
 	size_t used = 0;
 	uint64_t run = 0;
 
-	if (!table_holds(t, gpa, len_bytes))
+	if (!table_holds(t, gpa, len_bytes, access))
 		return -EFAULT;
 	for (; len_bytes; len_bytes -= run, gpa += run) {
 		if (used == max)
 			return -E2BIG;
-		iov[used].iov_base = translate(t, gpa, len_bytes, &run);
+		iov[used].iov_base = translate(t, gpa, len_bytes, access, &run);
 		iov[used++].iov_len = run;
 	}
 	return (int)used;
 }
 
+int guest_mem_iov(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
+		  struct iovec *iov, size_t max)
+{
+	return describe(m, gpa, len_bytes, WRITE, iov, max);
+}
+
+int guest_mem_iov_read(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
+		       struct iovec *iov, size_t max)
+{
+	return describe(m, gpa, len_bytes, READ, iov, max);
+}
+
 void *guest_mem_ring(const struct guest_mem *m, gpa_t gpa, size_t len_bytes)
 {
 	uint64_t run;
-	void *host = translate(current(m), gpa, len_bytes, &run);
+	void *host = translate(current(m), gpa, len_bytes, WRITE, &run);
 
 	return host && run == len_bytes ? host : NULL;
 }

@@ -29,6 +29,7 @@ struct guest_mem_region {
 	gpa_t base;
 	uint64_t len_bytes;
 	uint8_t *host;		/* not owned */
+	bool readonly;
 };
 
 /* -ENOMEM */
@@ -38,6 +39,10 @@ void guest_mem_destroy(struct guest_mem *m);
 /* -EEXIST: overlaps another region; -EINVAL: empty or wraps; -ENOMEM */
 int guest_mem_add(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
 		  void *host);
+/* The same, for memory that nothing may be written to: to guest_mem_write(),
+ * _zero(), _iov() and _ring() it is not there. */
+int guest_mem_add_readonly(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
+			   void *host);
 /* -ENOENT: no region starts there; -ENOMEM */
 int guest_mem_remove(struct guest_mem *m, gpa_t base);
 
@@ -53,6 +58,9 @@ int guest_mem_zero(struct guest_mem *m, gpa_t gpa, size_t len_bytes);
  */
 int guest_mem_iov(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
 		  struct iovec *iov, size_t max);
+/* For payloads that are only read. */
+int guest_mem_iov_read(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
+		       struct iovec *iov, size_t max);
 
 /*
  * For rings and page tables, which must sit in one region: the host address

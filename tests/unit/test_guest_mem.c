@@ -152,6 +152,31 @@ static void test_guest_mem_removed_region_is_gone(void **state)
 	assert_null(guest_mem_region(f->m, 2));
 }
 
+/* b, in the middle, can only be read. */
+static void test_guest_mem_readonly_region_is_never_written(void **state)
+{
+	struct fixture *f = *state;
+	struct iovec iov[3];
+	uint32_t word = 0;
+
+	assert_int_equal(guest_mem_remove(f->m, 0x2000), 0);
+	assert_int_equal(guest_mem_add_readonly(f->m, 0x2000, 0x1000, f->b), 0);
+	memset(f->b, 0x5a, 0x1000);
+	assert_int_equal(guest_mem_read(f->m, 0x1ffe, &word, 4), 0);
+	assert_int_equal(word, 0x5a5a0000);
+	assert_true(guest_mem_valid(f->m, 0x2000, 0x1000));
+	assert_int_equal(guest_mem_write(f->m, 0x2000, &word, 4), -EFAULT);
+	assert_int_equal(guest_mem_write(f->m, 0x1ffe, &word, 4), -EFAULT);
+	assert_int_equal(guest_mem_zero(f->m, 0x2ffc, 4), -EFAULT);
+	assert_int_equal(guest_mem_iov(f->m, 0x1800, 0x1000, iov, 3), -EFAULT);
+	assert_int_equal(guest_mem_iov_read(f->m, 0x1800, 0x1000, iov, 3), 2);
+	assert_ptr_equal(iov[1].iov_base, f->b);
+	assert_null(guest_mem_ring(f->m, 0x2000, 16));
+	assert_int_equal(f->a[0xffe], 0);
+	for (int i = 0; i < 0x1000; i++)
+		assert_int_equal(f->b[i], 0x5a);
+}
+
 struct reader {
 	struct fixture *f;
 	atomic_bool stop;
@@ -198,6 +223,7 @@ int main(void)
 		T(test_guest_mem_ring_refuses_a_border),
 		T(test_guest_mem_add_overlap_table),
 		T(test_guest_mem_removed_region_is_gone),
+		T(test_guest_mem_readonly_region_is_never_written),
 		T(test_guest_mem_changes_do_not_disturb_readers),
 	};
 

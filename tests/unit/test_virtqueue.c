@@ -296,6 +296,25 @@ static void test_virtqueue_pop_total_over_32_bits_refused(void **state)
 	guest_mem_destroy(mem);
 }
 
+static void test_virtqueue_pop_readonly_memory_is_only_read(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_buffer b = { 0x10000000, 64, false };
+	static uint8_t rom[4096];
+
+	assert_int_equal(guest_mem_add_readonly(f->ram.mem, b.addr, sizeof(rom),
+						rom), 0);
+	start(f, 8, false);
+	fake_add(&f->fake, &b, 1);
+	assert_int_equal(virtqueue_pop(f->q, &f->chain), 1);
+	assert_ptr_equal(f->chain.iov[0].iov_base, rom);
+	b.writable = true;
+	fake_add(&f->fake, &b, 1);
+	assert_int_equal(virtqueue_pop(f->q, &f->chain), -EPROTO);
+	f->fake.config.used = b.addr;
+	assert_int_equal(virtqueue_enable(f->q, &f->fake.config), -EFAULT);
+}
+
 static void test_virtqueue_pop_indirect_not_negotiated_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -546,6 +565,7 @@ int main(void)
 		T(test_virtqueue_pop_chain_as_long_as_queue_accepted),
 		T(test_virtqueue_pop_malformed_chain_refused),
 		T(test_virtqueue_pop_total_over_32_bits_refused),
+		T(test_virtqueue_pop_readonly_memory_is_only_read),
 		T(test_virtqueue_pop_indirect_not_negotiated_refused),
 		T(test_virtqueue_pop_no_room_for_iov_refused),
 		T(test_virtqueue_pop_index_jump_refused),

@@ -195,8 +195,8 @@ static int chain_add(const struct virtqueue *q, struct virtq_chain *c,
 	/* 2.7.4.2: device-writable buffers come after all readable ones. */
 	if (!writable && c->writable)
 		return -EPROTO;
-	n = guest_mem_iov(q->mem, d->addr, d->len, c->iov + used,
-			  c->iov_max - used);
+	n = (writable ? guest_mem_iov : guest_mem_iov_read)
+		(q->mem, d->addr, d->len, c->iov + used, c->iov_max - used);
 	if (n < 0)
 		return n;
 	if (writable) {
