@@ -14,6 +14,8 @@
 #include "error.h"
 
 #define CONFIG_MAX_CPUS		255
+#define CONFIG_MAX_PMEM		128
+#define CONFIG_DEFAULT_PMEM_MAX	64
 #define CONFIG_DEFAULT_MEMORY	(512ull << 20)
 
 enum config_char_kind {
@@ -58,6 +60,12 @@ struct config_disk {
 	char *serial;		/* NULL: the id */
 };
 
+struct config_pmem {
+	char *path;
+	char *id;		/* never NULL after validation: pmem0, pmem1 … */
+	bool readonly;
+};
+
 enum config_rootfs_type { ROOTFS_DISK, ROOTFS_PMEM, ROOTFS_INITRD };
 
 struct config_rootfs {
@@ -86,6 +94,10 @@ struct vm_config {
 	struct config_disk *disks;
 	size_t disk_count;
 	struct config_rootfs rootfs;
+	struct config_pmem *pmems;
+	size_t pmem_count;
+	unsigned int pmem_max;		/* the root image's included */
+	uint64_t pmem_max_bytes;	/* of each; 0: any */
 	struct config_char serial;	/* default stdio */
 	struct config_char console;	/* default none */
 	bool rng;			/* default true */
