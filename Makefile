@@ -43,10 +43,10 @@ $(BUILD)/vmm/%.o: vmm/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(MOTE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# ---- unit tests: tests/unit/test_NAME.c, linked with what its first
-# "// LINK:" line names (paths below vmm/ without .c) ------------------------
+# ---- unit tests: tests/unit/test_NAME.c, linked with what its
+# "LINK:" lines name (paths below vmm/ without .c, * as in a shell) ----------
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
-link_of = $(patsubst %,$(BUILD)/vmm/%.o,$(shell sed -n 's|^/\* LINK: \(.*\) \*/|\1|p' $(1)))
+link_of = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(patsubst %,vmm/%.c,$(shell sed -n 's|^/\* LINK: \(.*\) \*/|\1|p' $(1)))))
 # ... and with the helpers next to it that a "/* WITH: */" line names.
 with_of = $(patsubst %,tests/unit/%.c,$(shell sed -n 's|^/\* WITH: \(.*\) \*/|\1|p' $(1)))
 .PHONY: check-unit

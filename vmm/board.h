@@ -47,6 +47,9 @@ void board_destroy(struct board *b);
 
 struct pci *board_pci(struct board *b);
 
+/* Guest-physical addresses for persistent memory; may be none. */
+void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes);
+
 /* What the board adds to the kernel command line. */
 int board_cmdline(const struct vm_config *c, struct cmdline *line);
 /* Firmware tables and the kernel into RAM; again after every reset. */

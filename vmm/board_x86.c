@@ -22,6 +22,8 @@ struct board {
 	struct pvpanic *pvpanic;
 	struct ged *ged;
 	struct pci *pci;
+	gpa_t pmem_base;
+	uint64_t pmem_bytes;
 };
 
 #define MMIO64_MIN_LEN 0x40000000ull
@@ -42,10 +44,22 @@ unsigned int board_ram_ranges(uint64_t size_bytes, struct ram_range *ranges)
 	return 2;
 }
 
-/* Above all RAM, within the guest's physical address width. */
-static int place_windows(const struct board_params *p, struct pci_windows *w,
+/* Of the addresses above RAM, those of the PCI window. */
+static uint64_t mmio64_bytes(uint64_t available)
+{
+	uint64_t half = available / 2 & ~(LAYOUT_MMIO64_ALIGN - 1);
+
+	if (half > LAYOUT_MMIO64_LEN)
+		return LAYOUT_MMIO64_LEN;
+	return half ? half : MMIO64_MIN_LEN;
+}
+
+/* Above all RAM, within the guest's physical address width: the PCI window,
+ * then persistent memory. */
+static int place_windows(struct board *b, struct pci_windows *w,
 			 struct error *e)
 {
+	const struct board_params *p = &b->p;
 	struct ram_range ranges[RAM_MAX_RANGES];
 	uint64_t size = p->config->memory.size_bytes;
 	unsigned int bits = vcpu_model_phys_bits(p->model);
@@ -65,9 +79,10 @@ static int place_windows(const struct board_params *p, struct pci_windows *w,
 		.mmio32_base = LAYOUT_MMIO32,
 		.mmio32_len = LAYOUT_MMIO32_LEN,
 		.mmio64_base = end,
-		.mmio64_len = limit - end < LAYOUT_MMIO64_LEN ?
-				      limit - end : LAYOUT_MMIO64_LEN,
+		.mmio64_len = mmio64_bytes(limit - end),
 	};
+	b->pmem_base = end + w->mmio64_len;
+	b->pmem_bytes = limit - b->pmem_base;
 	for (uint32_t pin = 0; pin < 4; pin++)
 		w->intx_gsi[pin] = LAYOUT_GSI_INTX + pin;
 	return 0;
@@ -132,7 +147,7 @@ int board_create(struct board **out, const struct board_params *p,
 		return error_set(e, -ENOMEM, "out of memory");
 	b->p = *p;
 	b->serial_line = (struct irq_line)IRQ_LINE_INIT;
-	ret = place_windows(p, &windows, e);
+	ret = place_windows(b, &windows, e);
 	if (!ret)
 		ret = create_platform(b, e);
 	if (!ret)
@@ -166,6 +181,12 @@ void board_destroy(struct board *b)
 struct pci *board_pci(struct board *b)
 {
 	return b->pci;
+}
+
+void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)
+{
+	*base = b->pmem_base;
+	*len_bytes = b->pmem_bytes;
 }
 
 /*

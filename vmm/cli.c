@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nearest.h"
+#include "option_pmem.h"
 #include "options.h"
 
 /* Of the command line only. */
@@ -204,7 +205,7 @@ static int pass(struct parser *p, bool apply, struct error *e)
 int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 {
 	struct parser p = { .argc = argc, .argv = argv, .out = out };
-	size_t disks;
+	size_t disks, pmems;
 	int ret;
 
 	*out = (struct cli_run){ 0 };
@@ -213,10 +214,13 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 	if (!ret && p.config)
 		ret = config_json_load(&out->config, p.config, e);
 	disks = out->config.disk_count;
+	pmems = out->config.pmem_count;
 	if (!ret)
 		ret = pass(&p, true, e);
 	if (!ret)
 		ret = option_fold_disks(&out->config, disks, e);
+	if (!ret)
+		ret = option_fold_pmems(&out->config, pmems, e);
 	if (!ret)
 		ret = config_validate(&out->config, e);
 	if (ret)

@@ -25,6 +25,7 @@ void config_init(struct vm_config *c)
 	*c = (struct vm_config){
 		.memory.size_bytes = CONFIG_DEFAULT_MEMORY,
 		.cpus.count = 1,
+		.pmem_max = CONFIG_DEFAULT_PMEM_MAX,
 		.serial.kind = CHAR_STDIO,
 		.rng = true,
 		.monitor.fd = -1,
@@ -60,11 +61,32 @@ int config_disk_copy(struct config_disk *dst, const struct config_disk *src)
 	return 0;
 }
 
+void config_pmem_deinit(struct config_pmem *p)
+{
+	free(p->path);
+	free(p->id);
+}
+
+int config_pmem_copy(struct config_pmem *dst, const struct config_pmem *src)
+{
+	*dst = *src;
+	dst->path = src->path ? strdup(src->path) : NULL;
+	dst->id = src->id ? strdup(src->id) : NULL;
+	if ((src->path && !dst->path) || (src->id && !dst->id)) {
+		config_pmem_deinit(dst);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 void config_deinit(struct vm_config *c)
 {
 	for (size_t i = 0; i < c->disk_count; i++)
 		config_disk_deinit(&c->disks[i]);
 	free(c->disks);
+	for (size_t i = 0; i < c->pmem_count; i++)
+		config_pmem_deinit(&c->pmems[i]);
+	free(c->pmems);
 	free_list(c->initrds, c->initrd_count);
 	free_list(c->params, c->param_count);
 	free_list(c->cpus.features, c->cpus.feature_count);
@@ -209,44 +231,68 @@ static bool id_taken(const struct vm_config *c, const char *id)
 	for (size_t i = 0; i < c->disk_count; i++)
 		if (c->disks[i].id && !strcmp(c->disks[i].id, id))
 			return true;
+	for (size_t i = 0; i < c->pmem_count; i++)
+		if (c->pmems[i].id && !strcmp(c->pmems[i].id, id))
+			return true;
 	return false;
 }
 
-static int name_disk(struct vm_config *c, struct config_disk *d,
-		     struct error *e)
+/* The first of kind0, kind1 … that is free, where there is no id. */
+static int fill_id(const struct vm_config *c, const char *kind, char **out,
+		   struct error *e)
 {
 	char id[24];
 
-	for (unsigned int n = 0; !d->id; n++) {
-		snprintf(id, sizeof(id), "disk%u", n);
+	for (unsigned int n = 0; !*out; n++) {
+		snprintf(id, sizeof(id), "%s%u", kind, n);
 		if (id_taken(c, id))
 			continue;
-		d->id = strdup(id);
-		if (!d->id)
+		*out = strdup(id);
+		if (!*out)
 			return out_of_memory(e);
 	}
 	return 0;
 }
 
 /* Ids stand in error texts, replies and sub-option lists. */
-static int check_disk_id(const struct vm_config *c,
-			 const struct config_disk *d, struct error *e)
+static int check_id(const struct vm_config *c, const char *option,
+		    const char *id, struct error *e)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-";
 
-	if (!*d->id || strlen(d->id) > ID_MAX ||
-	    d->id[strspn(d->id, allowed)])
-		return error_config(e, -EINVAL, "--disk: id '%s': up to %u "
-				    "letters, digits and ._:-", d->id, ID_MAX);
+	if (!*id || strlen(id) > ID_MAX || id[strspn(id, allowed)])
+		return error_config(e, -EINVAL, "%s: id '%s': up to %u "
+				    "letters, digits and ._:-", option, id,
+				    ID_MAX);
+	if (c->rootfs.path && !strcmp(id, "rootfs"))
+		return error_config(e, -EINVAL, "%s: id 'rootfs' is that of "
+				    "--rootfs", option);
+	return 0;
+}
+
+static int check_disk_id(const struct vm_config *c,
+			 const struct config_disk *d, struct error *e)
+{
 	for (const struct config_disk *p = c->disks; p < d; p++)
 		if (p->id && !strcmp(p->id, d->id))
 			return error_config(e, -EINVAL, "--disk: id '%s' is "
 					    "given twice", d->id);
-	if (c->rootfs.path && !strcmp(d->id, "rootfs"))
-		return error_config(e, -EINVAL, "--disk: id 'rootfs' is that "
-				    "of --rootfs");
-	return 0;
+	return check_id(c, "--disk", d->id, e);
+}
+
+static int check_pmem_id(const struct vm_config *c,
+			 const struct config_pmem *d, struct error *e)
+{
+	for (const struct config_pmem *p = c->pmems; p < d; p++)
+		if (p->id && !strcmp(p->id, d->id))
+			return error_config(e, -EINVAL, "--pmem: id '%s' is "
+					    "given twice", d->id);
+	for (size_t i = 0; i < c->disk_count; i++)
+		if (c->disks[i].id && !strcmp(c->disks[i].id, d->id))
+			return error_config(e, -EINVAL, "--pmem: id '%s' is "
+					    "that of a --disk", d->id);
+	return check_id(c, "--pmem", d->id, e);
 }
 
 static int check_disk(struct vm_config *c, struct config_disk *d,
@@ -268,7 +314,28 @@ static int check_disk(struct vm_config *c, struct config_disk *d,
 	if (d->direct)
 		return error_config(e, -EINVAL, "--disk: direct=on is not "
 				    "supported by this version");
-	return name_disk(c, d, e);
+	return fill_id(c, "disk", &d->id, e);
+}
+
+static int check_pmems(struct vm_config *c, struct error *e)
+{
+	bool root = c->rootfs.path && c->rootfs.type == ROOTFS_PMEM;
+	size_t count = c->pmem_count + root;
+	int ret = 0;
+
+	if (!c->pmem_max || c->pmem_max > CONFIG_MAX_PMEM)
+		return error_config(e, -EINVAL, "--pmem-max: %u: from 1 to %u",
+				    c->pmem_max, CONFIG_MAX_PMEM);
+	if (count > c->pmem_max)
+		return error_config(e, -EINVAL, "--pmem: %zu devices%s, more "
+				    "than --pmem-max %u", count,
+				    root ? " with --rootfs" : "", c->pmem_max);
+	for (size_t i = 0; !ret && i < c->pmem_count; i++)
+		if (c->pmems[i].id)
+			ret = check_pmem_id(c, &c->pmems[i], e);
+	for (size_t i = 0; !ret && i < c->pmem_count; i++)
+		ret = fill_id(c, "pmem", &c->pmems[i].id, e);
+	return ret;
 }
 
 static int check_boot(const struct vm_config *c, struct error *e)
@@ -279,9 +346,6 @@ static int check_boot(const struct vm_config *c, struct error *e)
 					    "--params: a line break inside");
 	if (!c->rootfs.path)
 		return 0;
-	if (c->rootfs.type == ROOTFS_PMEM)
-		return error_config(e, -EINVAL, "--rootfs: type=pmem is not "
-				    "supported by this version");
 	if (c->rootfs.type == ROOTFS_INITRD && c->initrd_count)
 		return error_config(e, -EINVAL, "--rootfs type=initrd and "
 				    "--initrd exclude each other");
@@ -353,6 +417,8 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_cpus(&c->cpus, e);
 	for (size_t i = 0; !ret && i < c->disk_count; i++)
 		ret = check_disk(c, &c->disks[i], e);
+	if (!ret)
+		ret = check_pmems(c, e);
 	if (!ret)
 		ret = check_boot(c, e);
 	if (!ret)

@@ -64,6 +64,8 @@ struct config_pmem {
 	char *path;
 	char *id;		/* never NULL after validation: pmem0, pmem1 … */
 	bool readonly;
+	bool has_slot;		/* else the lowest free one */
+	unsigned int slot;
 };
 
 enum config_rootfs_type { ROOTFS_DISK, ROOTFS_PMEM, ROOTFS_INITRD };
@@ -136,6 +138,9 @@ char *config_json_print(const struct vm_config *c);
 /* dst is uninitialized; -ENOMEM leaves nothing in it. */
 int config_disk_copy(struct config_disk *dst, const struct config_disk *src);
 void config_disk_deinit(struct config_disk *d);
+/* The same. */
+int config_pmem_copy(struct config_pmem *dst, const struct config_pmem *src);
+void config_pmem_deinit(struct config_pmem *p);
 
 /* "512M", "4G", "1024" (MiB) → bytes. -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *bytes);

@@ -8,6 +8,7 @@
 
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/pmem.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
 
@@ -123,6 +124,61 @@ static void *copy_string(const void *config)
 	return strdup(config);
 }
 
+/* ---- pmem ---------------------------------------------------------------- */
+
+/* A root image is /dev/pmem0: in slot 0. */
+static int boot_pmems(struct devices *d, struct error *e)
+{
+	const struct vm_config *c = d->p.config;
+	const struct config_pmem root = {
+		.path = c->rootfs.path, .id = "rootfs",
+	};
+	int ret = 0;
+
+	if (root.path && c->rootfs.type == ROOTFS_PMEM)
+		ret = boot_device(d, DEVICE_PMEM, root.id, &root, e);
+	for (size_t i = 0; !ret && i < c->pmem_count; i++)
+		ret = boot_device(d, DEVICE_PMEM, c->pmems[i].id,
+				  &c->pmems[i], e);
+	return ret;
+}
+
+static int create_pmem(struct virtio_device **out,
+		       const struct devices_params *p, const char *id,
+		       const void *config, struct error *e)
+{
+	struct pmem_region *region;
+	int ret = pmem_region_create(&region, p->pmem, config, e);
+
+	(void)id;
+	if (ret)
+		return ret;
+	ret = virtio_pmem_create(out, region, p->mem, p->io_loop, e);
+	if (ret) {
+		pthread_mutex_lock(p->machine_lock);
+		pmem_region_destroy(region);
+		pthread_mutex_unlock(p->machine_lock);
+	}
+	return ret;
+}
+
+static void *copy_pmem(const void *config)
+{
+	struct config_pmem *copy = calloc(1, sizeof(*copy));
+
+	if (copy && config_pmem_copy(copy, config)) {
+		free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+static void free_pmem(void *config)
+{
+	config_pmem_deinit(config);
+	free(config);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 static const struct device_kind kinds[DEVICE_TYPES] = {
@@ -131,6 +187,8 @@ static const struct device_kind kinds[DEVICE_TYPES] = {
 	[DEVICE_CONSOLE] = { "console", boot_console, create_console, NULL,
 			     NULL },
 	[DEVICE_RNG] = { "rng", boot_rng, create_rng, copy_string, free },
+	[DEVICE_PMEM] = { "pmem", boot_pmems, create_pmem, copy_pmem,
+			  free_pmem },
 };
 
 const char *device_type_name(enum device_type type)
@@ -220,6 +278,7 @@ err_device:
 void devices_remove(struct devices *d, struct device *device)
 {
 	struct device **link = &d->first;
+	bool quiet;
 
 	while (*link != device)
 		link = &(*link)->next;
@@ -227,7 +286,13 @@ void devices_remove(struct devices *d, struct device *device)
 	if (!device->next)
 		d->last = link;
 	pthread_mutex_lock(d->p.machine_lock);
+	/* Its memory goes: others may be just reading or writing there. */
+	quiet = d->quiesced || device->type != DEVICE_PMEM;
+	if (!quiet)
+		devices_quiesce(d);
 	virtio_pci_destroy(device->pci);
+	if (!quiet)
+		devices_resume(d);
 	pthread_mutex_unlock(d->p.machine_lock);
 	device_free(device);
 }
@@ -269,6 +334,10 @@ void devices_destroy(struct devices *d)
 {
 	if (!d)
 		return;
+	/* Some hold addresses in the memory of others. */
+	pthread_mutex_lock(d->p.machine_lock);
+	devices_quiesce(d);
+	pthread_mutex_unlock(d->p.machine_lock);
 	while (d->first)
 		devices_remove(d, d->first);
 	free(d);

@@ -19,6 +19,7 @@
 #include "kvm/kvm.h"
 #include "loop.h"
 #include "pci/pci.h"
+#include "pmem/pmem.h"
 
 struct devices;
 struct virtio_pci;
@@ -31,6 +32,7 @@ struct devices_params {
 	struct pci *pci;
 	struct irq_chip *irq;
 	struct kvm_vm *kvm;
+	struct pmem_space *pmem;
 	struct chardev *console;	/* NULL: no virtio console */
 	pthread_mutex_t *machine_lock;
 };
@@ -40,6 +42,7 @@ enum device_type {
 	DEVICE_DISK,		/* config: struct config_disk */
 	DEVICE_CONSOLE,		/* config: none, devices_params.console */
 	DEVICE_RNG,		/* config: the source, a string, or NULL */
+	DEVICE_PMEM,		/* config: struct config_pmem */
 	DEVICE_TYPES,
 };
 

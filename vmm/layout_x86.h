@@ -38,6 +38,9 @@
 #define LAYOUT_MMIO64_ALIGN	0x40000000ull
 #define LAYOUT_MMIO64_LEN	0x1000000000ull	/* 64 GiB */
 
+/* Persistent memory: above that window, as far as addresses go. Of what is above
+ * RAM the window has at most half. */
+
 /* Ports. */
 #define LAYOUT_PORT_RTC		0x70
 #define LAYOUT_PORT_I8042	0x60	/* data 0x60, command 0x64 */

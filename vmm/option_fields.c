@@ -59,7 +59,7 @@ int option_get_bool(struct json_object *v, bool *out, const char *label,
 	return 0;
 }
 
-static int get_uint(struct json_object *v, unsigned int *out,
+int option_get_uint(struct json_object *v, unsigned int *out,
 		    const char *label, struct error *e)
 {
 	const char *text = json_object_get_string(v);
@@ -78,7 +78,7 @@ static int get_uint(struct json_object *v, unsigned int *out,
 	return 0;
 }
 
-static int get_size(struct json_object *v, uint64_t *out, const char *label,
+int option_get_size(struct json_object *v, uint64_t *out, const char *label,
 		    struct error *e)
 {
 	const char *text = json_object_get_string(v);
@@ -125,13 +125,13 @@ static int set_field(void *base, const struct field *f, struct json_object *v,
 	case FIELD_STRING:
 		return option_get_string(v, member, where, e);
 	case FIELD_UINT:
-		ret = get_uint(v, member, where, e);
+		ret = option_get_uint(v, member, where, e);
 		if (!ret && f->positive && !*(unsigned int *)member)
 			ret = error_config(e, -EINVAL, "%s: 0: at least 1",
 					   where);
 		return ret;
 	case FIELD_SIZE:
-		return get_size(v, member, where, e);
+		return option_get_size(v, member, where, e);
 	case FIELD_ENUM:
 		return option_get_enum(v, f->names, member, where, e);
 	default:

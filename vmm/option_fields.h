@@ -14,6 +14,11 @@ int option_get_string(struct json_object *v, char **out, const char *label,
 		      struct error *e);
 int option_get_bool(struct json_object *v, bool *out, const char *label,
 		    struct error *e);
+int option_get_uint(struct json_object *v, unsigned int *out,
+		    const char *label, struct error *e);
+/* In bytes; config_parse_size(). */
+int option_get_size(struct json_object *v, uint64_t *out, const char *label,
+		    struct error *e);
 /* *out: the index in names. */
 int option_get_enum(struct json_object *v, const char *const *names, int *out,
 		    const char *label, struct error *e);

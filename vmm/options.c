@@ -9,6 +9,7 @@
 
 #include "option_char.h"
 #include "option_fields.h"
+#include "option_pmem.h"
 #include "suboptions.h"
 
 static const char *const formats[] = { "raw", "vhd", NULL };
@@ -80,8 +81,9 @@ static const struct field disk_fields[] = {
 static const struct field rootfs_fields[] = {
 	FIELD(config_rootfs, FIELD_STRING, path, .name = "path"),
 	FIELD(config_rootfs, FIELD_ENUM, type, .name = "type",
-	      .names = rootfs_types, .argument = "disk|initrd",
-	      .help = "disk (default): /dev/vda; initrd: as --initrd does"),
+	      .names = rootfs_types, .argument = "disk|pmem|initrd",
+	      .help = "disk (default): /dev/vda; pmem:\n"
+		      "/dev/pmem0; initrd: as --initrd does"),
 	{ 0 },
 };
 
@@ -501,6 +503,8 @@ static int set_net(struct vm_config *c, const struct option *o,
 /* Options that are one member of vm_config. */
 static const struct field plain[] = {
 	FIELD(vm_config, FIELD_STRING, kernel, .name = "kernel"),
+	FIELD(vm_config, FIELD_UINT, pmem_max, .name = "pmem-max"),
+	FIELD(vm_config, FIELD_SIZE, pmem_max_bytes, .name = "pmem-max-size"),
 	FIELD(vm_config, FIELD_STRING, id, .name = "id"),
 	FIELD(vm_config, FIELD_STRING, uuid, .name = "uuid"),
 	FIELD(vm_config, FIELD_STRING, kernel_cache, .name = "kernel-cache"),
@@ -533,6 +537,10 @@ static int set_plain(struct vm_config *c, const struct option *o,
 		return option_get_string(v, member, label, e);
 	if (f->type == FIELD_ENUM)
 		return option_get_enum(v, f->names, member, label, e);
+	if (f->type == FIELD_UINT)
+		return option_get_uint(v, member, label, e);
+	if (f->type == FIELD_SIZE)
+		return option_get_size(v, member, label, e);
 	return option_get_bool(v, member, label, e);
 }
 
@@ -586,6 +594,18 @@ const struct option options[] = {
 	  .help = "root image",
 	  .bare = "path", .fields = rootfs_fields,
 	  .set = set_rootfs, .get = get_rootfs },
+	{ .name = "pmem", .key = "pmem", .argument = "[path=]FILE[,...]",
+	  .help = "virtio-pmem, in this order from /dev/pmem0 (from /dev/pmem1\n"
+		  "behind --rootfs FILE,type=pmem); the guest sees the size\n"
+		  "rounded up to 2 MiB",
+	  .repeatable = true, .bare = "path", .fields = option_pmem_fields,
+	  .set = option_pmem_set, .get = option_pmem_get },
+	{ .name = "pmem-max", .key = "pmem-max", .argument = "N",
+	  .help = "how many pmem devices there may be, 1 to 128; default 64",
+	  .set = set_plain, .get = get_plain },
+	{ .name = "pmem-max-size", .key = "pmem-max-size", .argument = "SIZE",
+	  .help = "how large each of them may be; default: any size",
+	  .set = set_plain, .get = get_plain },
 	{ .name = "net", .letter = 'n', .key = "nets", .argument = "none",
 	  .help = "no network (this version has no network devices)",
 	  .repeatable = true, .set = set_net },
@@ -661,7 +681,7 @@ const struct option *option_by_key(const char *key)
 }
 
 const char *const options_planned[] = {
-	"pmem", "pmem-max", "pmem-max-size", "disk-controllers", "vsock", "9p",
+	"disk-controllers", "vsock", "9p",
 	"balloon", "incoming", NULL,
 };
 

@@ -24,6 +24,10 @@
 
 #define KICK_SIGNAL SIGRTMIN
 
+/* A file that shrank may have grown again before anybody looked. */
+#define FAULT_TRIES	100
+#define FAULT_WAIT_US	1000
+
 struct vcpu {
 	struct vcpus *set;
 	unsigned int index;
@@ -33,6 +37,7 @@ struct vcpu {
 	bool started;
 	pid_t tid;		/* under set->lock; set before the first idle */
 	bool idle;		/* under set->lock */
+	unsigned int faults;	/* in a row, for no reason that was found */
 };
 
 struct vcpus {
@@ -160,10 +165,30 @@ static void handle_exit(struct vcpu *c)
 	}
 }
 
+/* KVM_RUN failed: may it be called again? */
+static bool run_again(struct vcpu *c, int error)
+{
+	const struct vcpu_owner *owner = &c->set->owner;
+
+	if (error == EINTR || error == EAGAIN)
+		return true;
+	if (error != EFAULT || !owner->repair_memory)
+		return false;
+	if (owner->repair_memory()) {
+		c->faults = 0;
+		return true;
+	}
+	if (++c->faults > FAULT_TRIES)
+		return false;
+	usleep(FAULT_WAIT_US);
+	return true;
+}
+
 static void *run(void *opaque)
 {
 	struct vcpu *c = opaque;
 	char name[16], text[96];
+	int error;
 
 	snprintf(name, sizeof(name), "vcpu %u", c->index);
 	pthread_setname_np(pthread_self(), name);
@@ -174,11 +199,13 @@ static void *run(void *opaque)
 		return NULL;
 	for (;;) {
 		if (!ioctl(c->fd, KVM_RUN, 0)) {
+			c->faults = 0;
 			handle_exit(c);
 			continue;
 		}
-		if (errno != EINTR && errno != EAGAIN) {
-			snprintf(text, sizeof(text), "KVM_RUN: errno %d", errno);
+		error = errno;
+		if (!run_again(c, error)) {
+			snprintf(text, sizeof(text), "KVM_RUN: errno %d", error);
 			die(c, VCPU_KVM_ERROR, text);
 		}
 		if (atomic_load(&c->set->stopped) && !wait_until_run(c))

@@ -6,6 +6,7 @@
 #ifndef MOTE_VCPU_H
 #define MOTE_VCPU_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "boot/boot.h"
@@ -21,6 +22,9 @@ enum vcpu_death { VCPU_TRIPLE_FAULT, VCPU_KVM_ERROR };
 /* Called on the vCPU's thread, which then waits to be stopped. */
 struct vcpu_owner {
 	void (*died)(void *opaque, enum vcpu_death why, const char *reason);
+	/* KVM could not reach memory of the guest: true when it was replaced.
+	 * May be NULL. */
+	bool (*repair_memory)(void);
 	void *opaque;
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot/dax.h"
 #include "log.h"
 #include "vm_internal.h"
 
@@ -16,6 +17,11 @@ static int build_cmdline(struct vm *vm, struct error *e)
 
 	if (!ret && c->rootfs.path && c->rootfs.type == ROOTFS_DISK)
 		ret = cmdline_append(&vm->cmdline, "root=/dev/vda rw");
+	if (!ret && c->rootfs.path && c->rootfs.type == ROOTFS_PMEM) {
+		ret = cmdline_append(&vm->cmdline, "root=/dev/pmem0 rw");
+		if (!ret && dax_possible(c->rootfs.path))
+			ret = cmdline_append(&vm->cmdline, "rootflags=dax");
+	}
 	for (size_t i = 0; !ret && i < c->param_count; i++)
 		ret = cmdline_append(&vm->cmdline, c->params[i]);
 	if (ret)
@@ -131,6 +137,36 @@ static int create_board(struct vm *vm, struct error *e)
 	return board_create(&vm->board, &p, e);
 }
 
+static void pmem_write_dropped(const char *path, uint64_t count)
+{
+	log_warn("pmem %s: %llu write%s of the guest dropped: it is read-only",
+		 path, (unsigned long long)count, count == 1 ? "" : "s");
+}
+
+static void pmem_lost(const char *path)
+{
+	log_error("pmem %s: the file has become smaller, or cannot be read or "
+		  "written: what the guest writes may not be kept, and its "
+		  "flushes fail", path);
+}
+
+static int create_pmem(struct vm *vm, struct error *e)
+{
+	struct pmem_space_params p = {
+		.kvm = &vm->kvm,
+		.mem = vm->mem,
+		.mmio = vm->mmio,
+		.machine_lock = &vm->machine_lock,
+		.slots = vm->config->pmem_max,
+		.max_bytes = vm->config->pmem_max_bytes,
+		.on_dropped_write = pmem_write_dropped,
+		.on_lost = pmem_lost,
+	};
+
+	board_pmem_area(vm->board, &p.base, &p.len_bytes);
+	return pmem_space_create(&vm->pmem, &p, e);
+}
+
 static int create_devices(struct vm *vm, struct error *e)
 {
 	struct devices_params p = {
@@ -139,6 +175,7 @@ static int create_devices(struct vm *vm, struct error *e)
 		.pci = board_pci(vm->board),
 		.irq = vm->irq,
 		.kvm = &vm->kvm,
+		.pmem = vm->pmem,
 		.console = vm->console,
 		.machine_lock = &vm->machine_lock,
 	};
@@ -152,7 +189,11 @@ static int create_devices(struct vm *vm, struct error *e)
 
 static int create_vcpus(struct vm *vm, struct error *e)
 {
-	struct vcpu_owner owner = { vm_vcpu_died, vm };
+	struct vcpu_owner owner = {
+		.died = vm_vcpu_died,
+		.repair_memory = pmem_maps_repair,
+		.opaque = vm,
+	};
 
 	return vcpus_create(&vm->vcpus, &vm->kvm, vm->model,
 			    vm->config->cpus.count, vm->pio, vm->mmio, &owner,
@@ -173,7 +214,8 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 {
 	static int (*const steps[])(struct vm *vm, struct error *e) = {
 		open_image, create_kvm, create_memory, create_buses,
-		vm_life_init, create_chardevs, create_board, create_devices,
+		vm_life_init, create_chardevs, create_board, create_pmem,
+		create_devices,
 		create_vcpus, vm_load,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -204,6 +246,7 @@ void vm_destroy(struct vm *vm)
 		return;
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
+	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
 	iothread_destroy(vm->io);
 	chardev_destroy(vm->console);

@@ -9,6 +9,7 @@
 #include "board.h"
 #include "devices.h"
 #include "kvm/kvm.h"
+#include "pmem/pmem.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -41,6 +42,7 @@ struct vm {
 	struct iothread *io;
 	struct vcpu_model *model;
 	struct board *board;
+	struct pmem_space *pmem;
 	struct devices *devices;
 	struct vcpus *vcpus;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: config config_json config_paths */
-/* LINK: options option_char option_fields suboptions nearest error */
+/* LINK: option* suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,7 +170,10 @@ static const struct {
 	{ "{\"cpu\": [\"host\"]}", "cpu" },
 	{ "{\"nets\": [{\"tap\": \"t\"}]}", "nets" },
 	{ "{\"nets\": [\"user\"]}", "nets" },
-	{ "{\"pmem\": [{\"path\": \"x\"}]}", "pmem" },
+	{ "{\"pmem\": [{\"path\": \"x\", \"format\": 1}]}", "format" },
+	{ "{\"pmem\": [{\"path\": \"x\"}, {\"id\": \"y\"}]}", "pmem[1]" },
+	{ "{\"pmem-max\": \"many\"}", "pmem-max" },
+	{ "{\"pmem-max-size\": -1}", "pmem-max-size" },
 	{ "{\"vsock\": {\"cid\": 3}}", "vsock" },
 	{ "{\"paused\": null}", "paused" },
 	{ "{\"paused\": 3}", "paused" },

@@ -10,6 +10,7 @@
 #include "devices.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/pmem.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
 
@@ -20,6 +21,8 @@ static struct {
 	unsigned int made;
 	bool fail;
 	char log[64];		/* of what was made, a letter each */
+	struct virtio_device *witness;
+	bool witness_quiesced;	/* when a device was destroyed */
 } fake;
 
 static int nothing_ret(struct virtio_device *d)
@@ -42,6 +45,8 @@ static void nothing_queue(struct virtio_device *d, unsigned int index)
 static void destroy(struct virtio_device *d)
 {
 	fake.alive--;
+	if (fake.witness)
+		fake.witness_quiesced = fake.witness->quiesced;
 	virtio_device_deinit(d);
 	free(d);
 }
@@ -99,6 +104,33 @@ int virtio_rng_create(struct virtio_device **out, const char *source,
 		      struct error *e)
 {
 	return create(out, source ? source[0] : 'R', mem, loop, e);
+}
+
+static unsigned int regions;
+
+int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
+		       const struct config_pmem *c, struct error *e)
+{
+	(void)s;
+	(void)e;
+	assert_non_null(c->path);
+	*out = NULL;
+	regions++;
+	return 0;
+}
+
+void pmem_region_destroy(struct pmem_region *r)
+{
+	(void)r;
+	regions--;
+}
+
+int virtio_pmem_create(struct virtio_device **out, struct pmem_region *region,
+		       struct guest_mem *mem, struct loop *loop,
+		       struct error *e)
+{
+	(void)region;
+	return create(out, 'P', mem, loop, e);
 }
 
 /* ---- the fixture --------------------------------------------------------- */
@@ -309,6 +341,45 @@ static void test_devices_added_while_quiet_are_quiet(void **state)
 			     ->quiesced);
 }
 
+/* The root image is first; memory goes when nobody uses it. */
+static void test_devices_pmem_leaves_when_the_others_are_quiet(void **state)
+{
+	struct config_pmem config = { .path = (char *)"m", .id = (char *)"m" };
+	const struct device_spec spec = {
+		.type = DEVICE_PMEM, .id = "m", .config = &config, .bus = -1,
+		.slot = -1,
+	};
+	struct fixture *f = *state;
+	struct device *d;
+	struct error e;
+
+	regions = 0;
+	f->config.rootfs.path = strdup("root");
+	f->config.rootfs.type = ROOTFS_PMEM;
+	f->config.pmems = calloc(1, sizeof(*f->config.pmems));
+	f->config.pmem_count = 1;
+	f->config.pmems[0].path = strdup("a");
+	f->config.pmems[0].id = strdup("pmem0");
+	start(f);
+	assert_string_equal(fake.log, "PP");
+	assert_int_equal(regions, 2);
+	assert_string_equal(devices_first(f->devices)->id, "rootfs");
+	d = must_add(f, "other", -1, -1);
+	fake.witness = virtio_pci_device(d->pci);
+	devices_remove(f->devices, devices_find(f->devices, "pmem0"));
+	assert_true(fake.witness_quiesced);
+	assert_false(fake.witness->quiesced);
+	assert_int_equal(devices_add(f->devices, &spec, &d, &e), 0);
+	assert_int_equal(regions, 3);
+	config.id = (char *)"n";
+	fake.fail = true;
+	assert_int_equal(devices_add(f->devices, &(struct device_spec){
+			 .type = DEVICE_PMEM, .id = "n", .config = &config,
+			 .bus = -1, .slot = -1 }, NULL, &e), -EIO);
+	assert_int_equal(regions, 3);
+	fake.witness = NULL;
+}
+
 static void test_devices_give_their_vectors_back(void **state)
 {
 	struct fixture *f = *state;
@@ -337,6 +408,7 @@ int main(void)
 		T(test_devices_add_fills_every_slot_and_then_refuses),
 		T(test_devices_add_refusals_change_nothing),
 		T(test_devices_added_while_quiet_are_quiet),
+		T(test_devices_pmem_leaves_when_the_others_are_quiet),
 		T(test_devices_give_their_vectors_back),
 	};
 

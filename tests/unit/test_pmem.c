@@ -17,6 +17,7 @@
 
 #define MIB	(UINT64_C(1) << 20)
 #define BASE	(UINT64_C(64) << 30)
+#define ANY	(-1)
 
 struct fixture {
 	pthread_mutex_t lock;
@@ -68,7 +69,8 @@ static void make_space(struct fixture *f, uint64_t len, unsigned int slots,
 		       uint64_t max)
 {
 	struct pmem_space_params p = {
-		.kvm = &f->kvm, .mem = f->mem, .mmio = f->mmio, .base = BASE,
+		.kvm = &f->kvm, .mem = f->mem, .mmio = f->mmio, .machine_lock = &f->lock,
+		.base = BASE,
 		.len_bytes = len, .slots = slots, .max_bytes = max,
 		.on_lost = on_lost, .on_dropped_write = on_dropped_write,
 	};
@@ -160,12 +162,19 @@ static void file_bytes(struct fixture *f, uint64_t at, void *buf, size_t len)
 	close(fd);
 }
 
+static void want(struct fixture *f, int slot)
+{
+	f->config.has_slot = slot != ANY;
+	f->config.slot = (unsigned int)slot;
+}
+
 static struct pmem_region *make(struct fixture *f, int slot)
 {
 	struct pmem_region *r = NULL;
 	struct error e = { 0 };
 
-	if (pmem_region_create(&r, f->space, &f->config, slot, &e))
+	want(f, slot);
+	if (pmem_region_create(&r, f->space, &f->config, &e))
 		fail_msg("%s", e.text);
 	return r;
 }
@@ -174,7 +183,8 @@ static int refused(struct fixture *f, int slot, struct error *e)
 {
 	struct pmem_region *r;
 
-	return pmem_region_create(&r, f->space, &f->config, slot, e);
+	want(f, slot);
+	return pmem_region_create(&r, f->space, &f->config, e);
 }
 
 static uint64_t size(struct fixture *f)
@@ -193,7 +203,7 @@ static void test_pmem_odd_size_is_padded_and_never_grown(void **state)
 	char text[5];
 
 	make_file(f, 3 * MIB + 5, false);
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(pmem_region_bytes(r), 4 * MIB);
 	assert_int_equal(pmem_region_base(r), BASE);
 	assert_int_equal(memslots[256].gpa, BASE);
@@ -228,7 +238,7 @@ static void test_pmem_readonly_drops_writes_and_says_so_rarely(void **state)
 	make_file(f, 2 * MIB, false);
 	chmod(f->path, 0400);
 	f->config.readonly = true;
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(memslots[256].flags, KVM_MEM_READONLY);
 	assert_int_equal(guest_mem_write(f->mem, BASE, "x", 1), -EFAULT);
 	/* What KVM hands over as an MMIO access. */
@@ -251,7 +261,7 @@ static void test_pmem_vhd_footer_is_neither_seen_nor_written(void **state)
 
 	make_file(f, 2 * MIB + 1536, true);
 	file_bytes(f, 2 * MIB + 1536, before, 512);
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(pmem_region_bytes(r), 4 * MIB);
 	assert_int_equal(guest_mem_read(f->mem, BASE + 2 * MIB + 1024, b, 1024),
 			 0);
@@ -278,7 +288,7 @@ static void test_pmem_vhd_footer_is_neither_seen_nor_written(void **state)
 	f->path[strlen(f->path) - 4] = '\0';
 	make_file(f, 512, true);
 	f->config.readonly = true;
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(guest_mem_read(f->mem, BASE, b, 1024), 0);
 	assert_int_equal(b[511], pattern(511));
 	assert_int_equal(b[512], 0);
@@ -292,7 +302,7 @@ static void test_pmem_shrunk_file_reads_zeros_and_fails_flushes(void **state)
 	uint8_t b[4096];
 
 	make_file(f, 4 * MIB, false);
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(pmem_region_flush(r), 0);
 	assert_false(pmem_maps_repair());
 	assert_int_equal(truncate(f->path, (off_t)MIB + 1), 0);
@@ -325,7 +335,7 @@ static void test_pmem_shrunk_file_is_found_by_the_flush(void **state)
 	struct pmem_region *r;
 
 	make_file(f, 2 * MIB, false);
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(truncate(f->path, 2 * MIB - 1), 0);
 	assert_int_equal(pmem_region_flush(r), -EIO);
 	assert_int_equal(lost, 1);
@@ -342,12 +352,12 @@ static void test_pmem_regions_are_placed_and_places_reused(void **state)
 	f->config.readonly = true;
 	make_space(f, 16 * MIB, 4, 0);
 	for (int i = 0; i < 4; i++) {
-		r[i] = make(f, PMEM_ANY_SLOT);
+		r[i] = make(f, ANY);
 		assert_int_equal(pmem_region_slot(r[i]), i);
 		assert_int_equal(pmem_region_base(r[i]),
 				 BASE + (uint64_t)i * 4 * MIB);
 	}
-	assert_int_equal(refused(f, PMEM_ANY_SLOT, &e), -ENOSPC);
+	assert_int_equal(refused(f, ANY, &e), -ENOSPC);
 	assert_int_equal(e.class, ERROR_NO_AVAILABLE_LOCATION);
 	assert_int_equal(refused(f, 2, &e), -EEXIST);
 	assert_int_equal(e.class, ERROR_ALREADY_ATTACHED);
@@ -356,13 +366,13 @@ static void test_pmem_regions_are_placed_and_places_reused(void **state)
 	pmem_region_destroy(r[0]);
 	/* Too large for either hole. */
 	make_file(f, 5 * MIB, false);
-	assert_int_equal(refused(f, PMEM_ANY_SLOT, &e), -ERANGE);
+	assert_int_equal(refused(f, ANY, &e), -ERANGE);
 	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
 	make_file(f, MIB, false);
 	r[2] = make(f, 2);
 	assert_int_equal(pmem_region_slot(r[2]), 2);
 	assert_int_equal(pmem_region_base(r[2]), BASE);
-	r[0] = make(f, PMEM_ANY_SLOT);
+	r[0] = make(f, ANY);
 	assert_int_equal(pmem_region_slot(r[0]), 0);
 	assert_int_equal(pmem_region_base(r[0]), BASE + 2 * MIB);
 	for (int i = 0; i < 4; i++)
@@ -376,19 +386,19 @@ static void test_pmem_lock_is_one_writer_or_readers(void **state)
 	struct error e;
 
 	make_file(f, MIB, false);
-	r = make(f, PMEM_ANY_SLOT);
-	assert_int_equal(refused(f, PMEM_ANY_SLOT, &e), -EBUSY);
+	r = make(f, ANY);
+	assert_int_equal(refused(f, ANY, &e), -EBUSY);
 	f->config.readonly = true;
-	assert_int_equal(refused(f, PMEM_ANY_SLOT, &e), -EBUSY);
+	assert_int_equal(refused(f, ANY, &e), -EBUSY);
 	pmem_region_destroy(r);
-	r = make(f, PMEM_ANY_SLOT);
-	second = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
+	second = make(f, ANY);
 	f->config.readonly = false;
-	assert_int_equal(refused(f, PMEM_ANY_SLOT, &e), -EBUSY);
+	assert_int_equal(refused(f, ANY, &e), -EBUSY);
 	pmem_region_destroy(r);
 	pmem_region_destroy(second);
 	/* Nothing of the refused ones is left: the slots are free. */
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	assert_int_equal(pmem_region_slot(r), 0);
 	pmem_region_destroy(r);
 }
@@ -439,7 +449,7 @@ static void test_pmem_other_sigbus_is_passed_on(void **state)
 	pid = fork();
 	if (!pid) {
 		sigaction(SIGBUS, &sa, NULL);
-		r = make(f, PMEM_ANY_SLOT);
+		r = make(f, ANY);
 		kill(getpid(), SIGBUS);
 		_exit(2);
 	}
@@ -447,7 +457,7 @@ static void test_pmem_other_sigbus_is_passed_on(void **state)
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 42);
 	/* And with the last map the handler goes. */
-	r = make(f, PMEM_ANY_SLOT);
+	r = make(f, ANY);
 	sigaction(SIGBUS, NULL, &now);
 	assert_true(now.sa_flags & (int)SA_SIGINFO);
 	pmem_region_destroy(r);

@@ -4,12 +4,13 @@
  * memory slot of its own. Knows neither virtio nor the guest's driver.
  *
  * A space is what regions are placed in: slot numbers, as runtimes count them,
- * and addresses. Main thread, with the machine lock held once vCPUs run, except
- * pmem_region_flush() and what is constant in a region.
+ * and addresses. Main thread, except pmem_region_flush() and what is constant in a
+ * region.
  */
 #ifndef MOTE_PMEM_H
 #define MOTE_PMEM_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,8 +20,6 @@
 #include "guest_mem.h"
 #include "kvm/kvm.h"
 
-#define PMEM_ANY_SLOT (-1)
-
 struct pmem_space;
 struct pmem_region;
 
@@ -29,6 +28,7 @@ struct pmem_space_params {
 	struct kvm_vm *kvm;
 	struct guest_mem *mem;
 	struct bus *mmio;
+	pthread_mutex_t *machine_lock;
 	/* Guest-physical addresses for regions. */
 	gpa_t base;
 	uint64_t len_bytes;
@@ -49,15 +49,16 @@ int pmem_space_create(struct pmem_space **out,
 void pmem_space_destroy(struct pmem_space *s);
 
 /*
- * Opens, locks and maps c->path and shows it to the guest: in slot (or the
- * lowest free one), at the lowest free address. A fixed VHD is one by the name
+ * Opens, locks and maps c->path and shows it to the guest: in the slot that c
+ * says, at the lowest free address. A fixed VHD is one by the name
  * of the file; its footer is not shown. Class NoAvailableLocation: no slot is
  * free; AlreadyAttached: that slot is not; InvalidConfig: empty, larger than
  * max_bytes, no room in the guest's address space. -EBUSY: in use.
  */
 int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
-		       const struct config_pmem *c, int slot, struct error *e);
-/* Nobody holds an address inside: every device that could is quiesced. */
+		       const struct config_pmem *c, struct error *e);
+/* Machine lock held once vCPUs run; nobody holds an address inside: every device
+ * that could is quiesced. */
 void pmem_region_destroy(struct pmem_region *r);
 
 /* Constant. Size: what the guest sees, a multiple of 2 MiB. */

@@ -60,16 +60,20 @@ void pmem_space_destroy(struct pmem_space *s)
 
 /* ---- placing ------------------------------------------------------------- */
 
-static int take_slot(struct pmem_space *s, struct pmem_region *r, int slot,
-		     struct error *e)
+static int take_slot(struct pmem_space *s, struct pmem_region *r,
+		     const struct config_pmem *c, struct error *e)
 {
-	unsigned int n = slot < 0 ? 0 : (unsigned int)slot;
+	unsigned int n = c->has_slot ? c->slot : 0;
 
-	if (slot >= 0 && n < s->p.slots && s->slots[n])
+	while (!c->has_slot && n < s->p.slots && s->slots[n])
+		n++;
+	if (c->has_slot && n >= s->p.slots)
+		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
+				       "pmem slot %u: there are 0 to %u", n,
+				       s->p.slots - 1);
+	if (c->has_slot && s->slots[n])
 		return error_class_set(e, ERROR_ALREADY_ATTACHED, -EEXIST,
 				       "pmem slot %u is taken", n);
-	while (slot < 0 && n < s->p.slots && s->slots[n])
-		n++;
 	if (n >= s->p.slots)
 		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
 				       "pmem %s: all %u slots are taken",
@@ -242,15 +246,6 @@ static int publish(struct pmem_region *r, struct error *e)
 	if (ret)
 		return error_errno(e, ret, "pmem %s", r->path);
 	r->in_mem = true;
-	if (readonly) {
-		r->writes = (struct bus_range){
-			.base = r->base, .len_bytes = r->len_bytes,
-			.ops = &readonly_ops, .opaque = r,
-		};
-		ret = bus_add(p->mmio, &r->writes);
-		if (ret)
-			return error_errno(e, ret, "pmem %s", r->path);
-	}
 	ret = kvm_set_memory(p->kvm, FIRST_MEMSLOT + r->slot,
 			     readonly ? KVM_MEM_READONLY : 0, r->base,
 			     r->len_bytes, r->map.host);
@@ -258,11 +253,21 @@ static int publish(struct pmem_region *r, struct error *e)
 		return error_errno(e, ret, "pmem %s: "
 				   "KVM_SET_USER_MEMORY_REGION", r->path);
 	r->in_kvm = true;
-	return 0;
+	if (!readonly)
+		return 0;
+	r->writes = (struct bus_range){
+		.base = r->base, .len_bytes = r->len_bytes,
+		.ops = &readonly_ops, .opaque = r,
+	};
+	/* The last step: what is attached is taken away under the lock only. */
+	pthread_mutex_lock(p->machine_lock);
+	ret = bus_add(p->mmio, &r->writes);
+	pthread_mutex_unlock(p->machine_lock);
+	return ret ? error_errno(e, ret, "pmem %s", r->path) : 0;
 }
 
 int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
-		       const struct config_pmem *c, int slot, struct error *e)
+		       const struct config_pmem *c, struct error *e)
 {
 	struct pmem_region *r = calloc(1, sizeof(*r));
 	int ret;
@@ -272,7 +277,7 @@ int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
 	r->fd = -1;
 	r->map.on_lost = s->p.on_lost;
 	r->path = strdup(c->path);
-	ret = r->path ? take_slot(s, r, slot, e) :
+	ret = r->path ? take_slot(s, r, c, e) :
 			error_set(e, -ENOMEM, "out of memory");
 	if (!ret)
 		ret = open_file(r, c, e);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* --pmem: reading it, printing it, folding lists together. Main thread. */
+#include "option_pmem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "option_fields.h"
+
+const struct field option_pmem_fields[] = {
+	{ .type = FIELD_STRING, .offset = offsetof(struct config_pmem, path),
+	  .name = "path", .argument = "FILE",
+	  .help = "a file or block device; *.vhd is a fixed VHD" },
+	{ .type = FIELD_STRING, .offset = offsetof(struct config_pmem, id),
+	  .name = "id", .argument = "ID", .help = "default pmem0, pmem1, ..." },
+	{ .type = FIELD_BOOL, .offset = offsetof(struct config_pmem, readonly),
+	  .name = "readonly", .argument = "on|off",
+	  .help = "on: what the guest writes is dropped; default off" },
+	{ 0 },
+};
+
+static int set_one(struct vm_config *c, const struct option *o,
+		   struct json_object *v, const char *label, struct error *e)
+{
+	struct config_pmem one = { 0 }, *p = NULL;
+	int ret = option_fields_set(&one, o, v, label, e);
+
+	if (!ret && !one.path)
+		ret = error_config(e, -EINVAL, "%s: no path", label);
+	if (!ret) {
+		p = realloc(c->pmems, (c->pmem_count + 1) * sizeof(*p));
+		if (!p)
+			ret = error_set(e, -ENOMEM, "out of memory");
+	}
+	if (ret) {
+		config_pmem_deinit(&one);
+		return ret;
+	}
+	c->pmems = p;
+	p[c->pmem_count++] = one;
+	return 0;
+}
+
+int option_pmem_set(struct vm_config *c, const struct option *o,
+		    struct json_object *v, const char *label, struct error *e)
+{
+	char where[64];
+	int ret = 0;
+
+	if (!json_object_is_type(v, json_type_array))
+		return set_one(c, o, v, label, e);
+	for (size_t i = 0; !ret && i < json_object_array_length(v); i++) {
+		snprintf(where, sizeof(where), "%s[%zu]", label, i);
+		ret = set_one(c, o, json_object_array_get_idx(v, i), where, e);
+	}
+	return ret;
+}
+
+struct json_object *option_pmem_get(const struct vm_config *c,
+				    const struct option *o)
+{
+	struct json_object *list;
+
+	if (!c->pmem_count)
+		return NULL;
+	list = json_object_new_array();
+	for (size_t i = 0; i < c->pmem_count; i++)
+		json_object_array_add(list, option_fields_json(&c->pmems[i],
+							       o->fields));
+	return list;
+}
+
+static struct config_pmem *find(const struct vm_config *c, size_t from,
+				size_t to, const char *id)
+{
+	for (size_t i = from; id && i < to; i++)
+		if (c->pmems[i].id && !strcmp(c->pmems[i].id, id))
+			return &c->pmems[i];
+	return NULL;
+}
+
+int option_fold_pmems(struct vm_config *c, size_t first, struct error *e)
+{
+	size_t count = c->pmem_count, kept = first;
+	struct config_pmem *old;
+
+	for (size_t i = first; i < count; i++)
+		if (find(c, first, i, c->pmems[i].id))
+			return error_config(e, -EINVAL, "--pmem: id '%s' is "
+					    "given twice", c->pmems[i].id);
+	for (size_t i = first; i < count; i++) {
+		old = find(c, 0, first, c->pmems[i].id);
+		if (old)
+			config_pmem_deinit(old);
+		else
+			old = &c->pmems[kept++];
+		*old = c->pmems[i];
+	}
+	c->pmem_count = kept;
+	return 0;
+}
