@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/framing monitor/utf8 error */
+/* LINK: monitor/framing utf8 error */
 /* The monitor's framing: well-formed, cut up, joined and hostile input. */
 #include "unit.h"
 
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "monitor/framing.h"
-#include "monitor/utf8.h"
+#include "utf8.h"
 
 /* What a stream gives: messages as plain JSON, errors as "!", one a line. */
 static void collect(struct framer *f, const char *data, size_t len, char *out,

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "monitor/utf8.h"
+#include "utf8.h"
 
 #define KEEP_BYTES	((size_t)64 << 10)	/* of the buffer, when idle */
 

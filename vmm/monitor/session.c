@@ -15,7 +15,7 @@
 
 #include "log.h"
 #include "monitor/internal.h"
-#include "monitor/utf8.h"
+#include "utf8.h"
 
 /* Queued output beyond which no further command is taken, and the bound. */
 #define OUT_SOFT_BYTES	((size_t)64 << 10)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* UTF-8. Any thread. */
-#include "monitor/utf8.h"
+#include "utf8.h"
 
 struct range {
 	unsigned char low, high;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* UTF-8 as JSON requires it (RFC 8259, 8.1). Any thread; no state. */
-#ifndef MOTE_MONITOR_UTF8_H
-#define MOTE_MONITOR_UTF8_H
+#ifndef MOTE_UTF8_H
+#define MOTE_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>
