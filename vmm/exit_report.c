@@ -13,6 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "utf8.h"
+
 static struct json_object *rfc3339(const struct timespec *t)
 {
 	char date[40], text[64];
@@ -29,13 +31,17 @@ static struct json_object *rfc3339(const struct timespec *t)
 struct json_object *exit_report_json(const struct vm_exit_report *r)
 {
 	struct json_object *o = json_object_new_object();
+	char reason[sizeof(r->reason)];
 
 	if (!o)
 		return NULL;
 	json_object_object_add(o, "kind", json_object_new_string(
 				       vm_exit_kind_name(r->kind)));
 	json_object_object_add(o, "code", json_object_new_int(r->code));
-	json_object_object_add(o, "reason", json_object_new_string(r->reason));
+	/* Paths in it need not be UTF-8, and it may have been cut. */
+	memcpy(reason, r->reason, sizeof(reason));
+	utf8_repair(reason, strlen(reason));
+	json_object_object_add(o, "reason", json_object_new_string(reason));
 	json_object_object_add(o, "started", rfc3339(&r->started));
 	json_object_object_add(o, "stopped", rfc3339(&r->stopped));
 	return o;
@@ -129,8 +135,9 @@ int exit_report_write(const struct vm_exit_report *r, const char *path,
 	int ret = -ENOMEM;
 
 	if (o) {
-		text = json_object_to_json_string_ext(o,
-						      JSON_C_TO_STRING_PLAIN);
+		text = json_object_to_json_string_ext(
+			o, JSON_C_TO_STRING_PLAIN |
+			   JSON_C_TO_STRING_NOSLASHESCAPE);
 		ret = is_special(path) ? write_special(path, text) :
 					 replace_file(path, text);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: exit_report error */
+/* LINK: exit_report utf8 error */
 /* Where the exit report may go, and what it leaves alone. */
 #include "unit.h"
 
@@ -60,6 +60,19 @@ static void test_exit_report_file_is_replaced(void **state)
 	assert_string_equal(content("r"), expected);
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_not_equal(before.st_ino, after.st_ino);
+	unlink(path);
+}
+
+static void test_exit_report_is_utf8_whatever_the_reason(void **state)
+{
+	const struct vm_exit_report r = {
+		.code = 1, .reason = "/dev/\xc3\xa4\xff: no \xe2\x82",
+	};
+	struct error e;
+
+	(void)state;
+	assert_int_equal(exit_report_write(&r, in_dir("r"), &e), 0);
+	assert_non_null(strstr(content("r"), "\"/dev/\xc3\xa4?: no ??\""));
 	unlink(path);
 }
 
@@ -158,6 +171,8 @@ static int set_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			test_exit_report_is_utf8_whatever_the_reason),
 		cmocka_unit_test(test_exit_report_file_is_replaced),
 		cmocka_unit_test(
 			test_exit_report_link_stays_and_its_target_is_written),
