@@ -92,5 +92,9 @@ int config_check_paths(const struct vm_config *c, struct error *e)
 		ret = check_one(outputs, count,
 				&(struct named){ "--disk", c->disks[i].path },
 				e);
+	for (size_t i = 0; !ret && i < c->pmem_count; i++)
+		ret = check_one(outputs, count,
+				&(struct named){ "--pmem", c->pmems[i].path },
+				e);
 	return ret;
 }

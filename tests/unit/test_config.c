@@ -27,6 +27,14 @@ static void add_disk(struct vm_config *c, const char *path, const char *id)
 	};
 }
 
+static void add_pmem(struct vm_config *c, const char *path)
+{
+	c->pmems = realloc(c->pmems, (c->pmem_count + 1) * sizeof(*c->pmems));
+	c->pmems[c->pmem_count++] = (struct config_pmem){
+		.path = strdup(path),
+	};
+}
+
 /* It is refused, and the text names what it should. */
 static void refused(struct vm_config *c, const char *named)
 {
@@ -305,20 +313,22 @@ static void test_validate_same_file_twice_is_refused(void **state)
 	assert_int_equal(close(creat("there", 0600)), 0);
 	assert_int_equal(symlink("there", "link"), 0);
 	assert_int_equal(link("there", "hard"), 0);
-	for (size_t i = 0; i < 3 * sizeof(pairs) / sizeof(pairs[0]); i++) {
-		const char *other = pairs[i / 3].other;
+	for (size_t i = 0; i < 4 * sizeof(pairs) / sizeof(pairs[0]); i++) {
+		const char *other = pairs[i / 4].other;
 
 		start(&c);
 		c.serial = (struct config_char){ CHAR_FILE,
-						 strdup(pairs[i / 3].serial) };
-		if (i % 3 == 0)
+						 strdup(pairs[i / 4].serial) };
+		if (i % 4 == 0)
 			c.console = (struct config_char){ CHAR_FILE,
 							  strdup(other) };
-		else if (i % 3 == 1)
+		else if (i % 4 == 1)
 			c.exit_report = strdup(other);
-		else
+		else if (i % 4 == 2)
 			add_disk(&c, other, NULL);
-		if (pairs[i / 3].refused) {
+		else
+			add_pmem(&c, other);
+		if (pairs[i / 4].refused) {
 			refused(&c, other);
 		} else {
 			assert_int_equal(config_validate(&c, NULL), 0);
