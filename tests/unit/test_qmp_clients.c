@@ -134,14 +134,14 @@ static void test_wait_vanished_waiter_leaves_the_others(void **state)
 	int before = open_fds();
 
 	client_send(&gone, "{\"execute\":\"wait\"}{\"execute\":\"wait\","
-		    "\"arguments\":{\"timeout-ms\":50}}"
+		    "\"arguments\":{\"timeout-ms\":800}}"
 		    "{\"execute\":\"wait\","
 		    "\"arguments\":{\"timeout-ms\":600000}}");
 	client_send(&stays, "{\"execute\":\"wait\"}");
 	qmp_settle(q);
 	assert_int_equal(open_fds(), before + 2);	/* the timers' */
 	client_close(&gone);
-	qmp_run_ms(q, 100);
+	qmp_run_ms(q, 900);
 	assert_int_equal(open_fds(), before - 2);
 	end_vm(q);
 	client_expect(&stays, SHUTDOWN);
