@@ -63,6 +63,7 @@ struct config_disk {
 struct config_pmem {
 	char *path;
 	char *id;		/* never NULL after validation: pmem0, pmem1 … */
+	enum config_disk_format format;
 	bool readonly;
 	bool has_slot;		/* else the lowest free one */
 	unsigned int slot;

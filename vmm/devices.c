@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/vhd.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/pmem.h"
@@ -132,6 +133,8 @@ static int boot_pmems(struct devices *d, struct error *e)
 	const struct vm_config *c = d->p.config;
 	const struct config_pmem root = {
 		.path = c->rootfs.path, .id = "rootfs",
+		.format = c->rootfs.path && vhd_is_name(c->rootfs.path) ?
+				  DISK_VHD : DISK_RAW,
 	};
 	int ret = 0;
 

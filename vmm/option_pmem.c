@@ -7,14 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/vhd.h"
 #include "option_fields.h"
+
+static const char *const formats[] = { "raw", "vhd", NULL };
+/* Not said. */
+#define BY_NAME ((enum config_disk_format)2)
 
 const struct field option_pmem_fields[] = {
 	{ .type = FIELD_STRING, .offset = offsetof(struct config_pmem, path),
 	  .name = "path", .argument = "FILE",
-	  .help = "a file or block device; *.vhd is a fixed VHD" },
+	  .help = "a file or a block device" },
 	{ .type = FIELD_STRING, .offset = offsetof(struct config_pmem, id),
 	  .name = "id", .argument = "ID", .help = "default pmem0, pmem1, ..." },
+	{ .type = FIELD_ENUM, .offset = offsetof(struct config_pmem, format),
+	  .names = formats, .name = "format", .argument = "raw|vhd",
+	  .help = "vhd: a fixed VHD; default vhd for *.vhd, else raw" },
 	{ .type = FIELD_BOOL, .offset = offsetof(struct config_pmem, readonly),
 	  .name = "readonly", .argument = "on|off",
 	  .help = "on: what the guest writes is dropped; default off" },
@@ -24,12 +32,15 @@ const struct field option_pmem_fields[] = {
 static int set_one(struct vm_config *c, const struct option *o,
 		   struct json_object *v, const char *label, struct error *e)
 {
-	struct config_pmem one = { 0 }, *p = NULL;
+	struct config_pmem one = { .format = BY_NAME }, *p = NULL;
 	int ret = option_fields_set(&one, o, v, label, e);
 
 	if (!ret && !one.path)
 		ret = error_config(e, -EINVAL, "%s: no path", label);
 	if (!ret) {
+		if (one.format == BY_NAME)
+			one.format = vhd_is_name(one.path) ? DISK_VHD :
+							     DISK_RAW;
 		p = realloc(c->pmems, (c->pmem_count + 1) * sizeof(*p));
 		if (!p)
 			ret = error_set(e, -ENOMEM, "out of memory");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: cli help config config_json config_paths */
-/* LINK: option* suboptions nearest error */
+/* LINK: option* block/vhd suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -298,6 +298,7 @@ static const struct {
 	{ { "-n", "user" }, { "--net", "user" } },
 	{ { "--pmem", "id=x" }, { "--pmem", "path" } },
 	{ { "--pmem", "x,readonly=perhaps" }, { "--pmem", "readonly" } },
+	{ { "--pmem", "x,format=qcow2" }, { "--pmem", "qcow2", "vhd" } },
 	{ { "--pmem", "x,id=a", "--pmem", "y,id=a" },
 	  { "--pmem", "'a'", "twice" } },
 	{ { "--pmem", "x,id=a", "-d", "y,id=a" }, { "--pmem", "'a'" } },
@@ -406,17 +407,19 @@ static void test_cli_pmem_options(void **state)
 
 	(void)state;
 	fputs("{\"kernel\": \"k\", \"pmem-max\": 3, \"pmem-max-size\": \"4G\","
-	      " \"pmem\": [{\"path\": \"a\", \"id\": \"x\"}, \"b,ro\"]}", file);
+	      " \"pmem\": [{\"path\": \"a\", \"id\": \"x\"}, \"b.vhd,ro\"]}", file);
 	fclose(file);
-	accepted(&r, ARGS("--config", path, "--pmem", "c,id=x", "--pmem=d",
+	accepted(&r, ARGS("--config", path, "--pmem", "c,id=x", "--pmem=d.vhd,format=raw",
 			  "--pmem-max=128"));
 	assert_int_equal(r.config.pmem_count, 3);
 	assert_string_equal(r.config.pmems[0].path, "c");
 	assert_string_equal(r.config.pmems[0].id, "x");
-	assert_string_equal(r.config.pmems[1].path, "b");
+	assert_string_equal(r.config.pmems[1].path, "b.vhd");
+	assert_int_equal(r.config.pmems[1].format, DISK_VHD);
 	assert_string_equal(r.config.pmems[1].id, "pmem0");
 	assert_true(r.config.pmems[1].readonly);
 	assert_string_equal(r.config.pmems[2].id, "pmem1");
+	assert_int_equal(r.config.pmems[2].format, DISK_RAW);
 	assert_int_equal(r.config.pmem_max, 128);
 	assert_true(r.config.pmem_max_bytes == 4ull << 30);
 	config_deinit(&r.config);

@@ -50,8 +50,8 @@ void pmem_space_destroy(struct pmem_space *s);
 
 /*
  * Opens, locks and maps c->path and shows it to the guest: in the slot that c
- * says, at the lowest free address. A fixed VHD is one by the name
- * of the file; its footer is not shown. Class NoAvailableLocation: no slot is
+ * says, at the lowest free address. A fixed VHD's
+ * footer is not shown. Class NoAvailableLocation: no slot is
  * free; AlreadyAttached: that slot is not; InvalidConfig: empty, larger than
  * max_bytes, no room in the guest's address space. -EBUSY: in use.
  */

@@ -191,7 +191,6 @@ static int probe(struct pmem_region *r, struct error *e)
 	if (ret)
 		return error_errno(e, ret, "pmem %s: cannot tell its size",
 				   r->path);
-	r->footer = S_ISREG(st.st_mode) && vhd_is_name(r->path);
 	if (r->footer) {
 		ret = vhd_fixed_payload(r->fd, *bytes, bytes, e);
 		if (ret)
@@ -207,6 +206,7 @@ static int open_file(struct pmem_region *r, const struct config_pmem *c,
 {
 	int ret;
 
+	r->footer = c->format == DISK_VHD;
 	r->map.path = r->path;
 	r->map.readonly = c->readonly;
 	/* O_NONBLOCK: a FIFO by mistake must not hang. */
