@@ -145,9 +145,9 @@ static void pmem_write_dropped(const char *path, uint64_t count)
 
 static void pmem_lost(const char *path)
 {
-	log_error("pmem %s: the file has become smaller, or cannot be read or "
-		  "written: what the guest writes may not be kept, and its "
-		  "flushes fail", path);
+	log_error("pmem %s: the file has become smaller, or a part of it could "
+		  "not be reached: the guest finds zeros there, and its flushes "
+		  "fail", path);
 }
 
 static int create_pmem(struct vm *vm, struct error *e)
@@ -156,6 +156,7 @@ static int create_pmem(struct vm *vm, struct error *e)
 		.kvm = &vm->kvm,
 		.mem = vm->mem,
 		.mmio = vm->mmio,
+		.loop = vm->loop,
 		.machine_lock = &vm->machine_lock,
 		.slots = vm->config->pmem_max,
 		.max_bytes = vm->config->pmem_max_bytes,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error bus guest_mem block/vhd pmem/map pmem/region */
+/* LINK: error bus loop guest_mem block/vhd pmem/map pmem/watch pmem/region */
 #include "unit.h"
 
 #include <errno.h>
@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ struct fixture {
 	struct kvm_vm kvm;
 	struct guest_mem *mem;
 	struct bus *mmio;
+	struct loop *loop;
 	struct pmem_space *space;
 	char path[160];
 	struct config_pmem config;
@@ -51,11 +54,15 @@ int kvm_set_memory(struct kvm_vm *vm, uint32_t slot, uint32_t flags,
 
 static unsigned int lost, complaints;
 static uint64_t dropped;
+static bool no_inotify;
+static struct loop *running;	/* until something is lost */
 
 static void on_lost(const char *path)
 {
 	(void)path;
 	lost++;
+	if (running)
+		loop_stop(running);
 }
 
 static void on_dropped_write(const char *path, uint64_t count)
@@ -70,7 +77,7 @@ static void make_space(struct fixture *f, uint64_t len, unsigned int slots,
 {
 	struct pmem_space_params p = {
 		.kvm = &f->kvm, .mem = f->mem, .mmio = f->mmio, .machine_lock = &f->lock,
-		.base = BASE,
+		.loop = f->loop, .base = BASE,
 		.len_bytes = len, .slots = slots, .max_bytes = max,
 		.on_lost = on_lost, .on_dropped_write = on_dropped_write,
 	};
@@ -92,6 +99,7 @@ static int set_up(void **state)
 	f->kvm.max_memslots = 509;
 	assert_int_equal(guest_mem_create(&f->mem), 0);
 	assert_int_equal(bus_create(&f->mmio, &f->lock), 0);
+	assert_int_equal(loop_create(&f->loop), 0);
 	make_space(f, UINT64_C(1) << 30, 4, 0);
 	snprintf(f->path, sizeof(f->path), "%s/test-pmem-XXXXXX",
 		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
@@ -110,6 +118,7 @@ static int tear_down(void **state)
 	for (size_t i = 0; i < 512; i++)
 		assert_int_equal(memslots[i].len, 0);
 	pmem_space_destroy(f->space);
+	loop_destroy(f->loop);
 	bus_destroy(f->mmio);
 	guest_mem_destroy(f->mem);
 	pthread_mutex_destroy(&f->lock);
@@ -324,6 +333,58 @@ static void test_pmem_shrunk_file_reads_zeros_and_fails_flushes(void **state)
 	assert_int_equal(size(f), 0);
 }
 
+/* libc's, with a host in between that has no more of it. */
+int inotify_init1(int flags)
+{
+	if (!no_inotify)
+		return (int)syscall(SYS_inotify_init1, flags);
+	errno = EMFILE;
+	return -1;
+}
+
+/* The loop hears of it, whoever touches the memory or nobody. */
+static void notice_shrunk_file(struct fixture *f)
+{
+	struct pmem_region *r, *second;
+	uint8_t b = 1;
+	int fds[2];
+
+	make_file(f, 2 * MIB, false);
+	f->config.readonly = true;
+	r = make(f, ANY);
+	second = make(f, ANY);
+	pmem_region_destroy(r);
+	assert_int_equal(truncate(f->path, 4096), 0);
+	running = f->loop;
+	alarm(20);
+	loop_run(f->loop);
+	alarm(0);
+	running = NULL;
+	assert_int_equal(lost, 1);
+	/* Not by SIGBUS: a system call finds memory there. */
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], (char *)memslots[257].host + MIB, 1),
+			 1);
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(guest_mem_read(f->mem, pmem_region_base(second) + MIB,
+					&b, 1), 0);
+	assert_int_equal(b, 0);
+	pmem_region_destroy(second);
+}
+
+static void test_pmem_shrunk_file_is_noticed_by_itself(void **state)
+{
+	notice_shrunk_file(*state);
+}
+
+static void test_pmem_shrunk_file_is_noticed_without_inotify(void **state)
+{
+	no_inotify = true;
+	notice_shrunk_file(*state);
+	no_inotify = false;
+}
+
 /* Nobody has touched what is gone; or all that is gone is part of a page. */
 static void test_pmem_shrunk_file_is_found_by_the_flush(void **state)
 {
@@ -470,6 +531,8 @@ int main(void)
 		T(test_pmem_readonly_drops_writes_and_says_so_rarely),
 		T(test_pmem_vhd_footer_is_neither_seen_nor_written),
 		T(test_pmem_shrunk_file_reads_zeros_and_fails_flushes),
+		T(test_pmem_shrunk_file_is_noticed_by_itself),
+		T(test_pmem_shrunk_file_is_noticed_without_inotify),
 		T(test_pmem_shrunk_file_is_found_by_the_flush),
 		T(test_pmem_regions_are_placed_and_places_reused),
 		T(test_pmem_lock_is_one_writer_or_readers),

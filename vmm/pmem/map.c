@@ -18,7 +18,8 @@
 
 #include "pmem/pmem.h"
 
-#define PAGE_BYTES UINT64_C(4096)
+#define PAGE_BYTES	UINT64_C(4096)
+#define FULL_WAIT_US	10000
 
 static struct {
 	pthread_mutex_t lock;
@@ -50,18 +51,18 @@ static int protection(const struct pmem_map *m)
 
 /* ---- repair: lock held, also in the signal handler ----------------------- */
 
-static bool replace(struct pmem_map *m, uint64_t from, uint64_t to, int flags,
-		    int fd)
+/* Zeros, and nobody's but the guest's. */
+static bool replace(struct pmem_map *m, uint64_t from, uint64_t to)
 {
 	if (mmap(m->host + from, to - from, protection(m),
-		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | flags, fd,
-		 fd < 0 ? 0 : (off_t)from) == MAP_FAILED)
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+		 0) == MAP_FAILED)
 		return false;
 	atomic_store(&m->lost, true);
 	return true;
 }
 
-/* Zeros where the file ends before its mapping does. */
+/* Where the file ends before its mapping does. */
 static bool repair_shrunk(struct pmem_map *m)
 {
 	uint64_t backed = atomic_load(&m->backed_bytes), bytes;
@@ -72,38 +73,32 @@ static bool repair_shrunk(struct pmem_map *m)
 		return false;
 	atomic_store(&m->lost, true);
 	bytes = page_up(bytes);
-	if (bytes >= backed || !replace(m, bytes, backed, MAP_ANONYMOUS, -1))
+	if (bytes >= backed || !replace(m, bytes, backed))
 		return false;
 	atomic_store(&m->backed_bytes, bytes);
 	return true;
 }
 
-/*
- * A write to a hole of the file that the file system has no room for. From here
- * on the guest writes to a private copy of the file.
- */
-static bool repair_full(struct pmem_map *m)
+/* A hole of the file that the file system has no room to fill. */
+static bool is_full(const struct pmem_map *m)
 {
 	uint64_t backed = atomic_load(&m->backed_bytes);
 	off_t hole;
 
-	if (m->readonly || !backed || atomic_load(&m->lost))
+	if (m->readonly)
 		return false;
 	hole = lseek(m->fd, 0, SEEK_HOLE);
-	if (hole < 0 || (uint64_t)hole >= backed ||
-	    !fallocate(m->fd, FALLOC_FL_KEEP_SIZE, hole, (off_t)PAGE_BYTES) ||
-	    errno == EOPNOTSUPP)
-		return false;
-	return replace(m, 0, backed, 0, m->fd);
+	return hole >= 0 && (uint64_t)hole < backed &&
+	       fallocate(m->fd, FALLOC_FL_KEEP_SIZE, hole, (off_t)PAGE_BYTES) &&
+	       (errno == ENOSPC || errno == EDQUOT);
 }
 
-static bool repair(struct pmem_map *m)
-{
-	return repair_shrunk(m) || repair_full(m);
-}
-
-/* The page at an address that mote could not access; false: not of a map. */
-static bool repair_at(const uint8_t *address)
+/*
+ * The page at an address that mote could not access; false: not of a map.
+ * poisoned: the memory itself is bad, which can happen to private pages, too;
+ * otherwise those are the work of somebody who was faster.
+ */
+static bool repair_at(const uint8_t *address, bool poisoned)
 {
 	struct pmem_map *m;
 	bool done = false;
@@ -115,8 +110,9 @@ static bool repair_at(const uint8_t *address)
 
 		if (address < m->host || page >= m->len_bytes)
 			continue;
-		done = repair(m) ||
-		       replace(m, page, page + PAGE_BYTES, MAP_ANONYMOUS, -1);
+		done = (!poisoned && page >= atomic_load(&m->backed_bytes)) ||
+		       repair_shrunk(m) ||
+		       replace(m, page, page + PAGE_BYTES);
 	}
 	pthread_mutex_unlock(&maps.lock);
 	return done;
@@ -129,7 +125,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	(void)context;
 	/* Sent by somebody, it has no address; and no map's fault is known to
 	 * have happened, so the lock may be this thread's. */
-	if (info->si_code <= 0 || !repair_at(info->si_addr)) {
+	if (info->si_code <= 0 ||
+	    !repair_at(info->si_addr, info->si_code != BUS_ADRERR)) {
 		sigaction(sig, &maps.previous, NULL);
 		raise(sig);
 	}
@@ -175,15 +172,29 @@ static void say(struct pmem_map *m)
 
 bool pmem_maps_repair(void)
 {
-	bool done = false;
+	bool done = false, full = false;
 
 	pthread_mutex_lock(&maps.lock);
 	for (struct pmem_map *m = maps.first; m; m = m->next) {
-		done |= repair(m);
+		done |= repair_shrunk(m);
+		say(m);
+	}
+	for (struct pmem_map *m = maps.first; m && !done && !full; m = m->next)
+		full = is_full(m);
+	pthread_mutex_unlock(&maps.lock);
+	if (full)
+		usleep(FULL_WAIT_US);
+	return done || full;
+}
+
+void pmem_maps_check(void)
+{
+	pthread_mutex_lock(&maps.lock);
+	for (struct pmem_map *m = maps.first; m; m = m->next) {
+		repair_shrunk(m);
 		say(m);
 	}
 	pthread_mutex_unlock(&maps.lock);
-	return done;
 }
 
 /* ---- a map --------------------------------------------------------------- */

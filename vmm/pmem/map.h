@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A file mapped shared, at a multiple of PMEM_ALIGN_BYTES and padded to one,
- * that survives its file: what can no longer be read or written, because the
- * file has become smaller or its file system is full, is replaced by private
- * memory, and every flush fails from then on.
+ * that survives its file: what can no longer be reached, because the file has
+ * become smaller, is replaced by private zeros, and every flush fails from then
+ * on.
  *
  * Made and destroyed by the main thread, when nothing uses the memory. Touching
  * it from mote's own threads never ends the process: SIGBUS is handled while
@@ -43,6 +43,9 @@ struct pmem_map {
  */
 int pmem_map_create(struct pmem_map *m, bool footer, struct error *e);
 void pmem_map_destroy(struct pmem_map *m);
+
+/* Looks whether any file has become smaller. Any thread. */
+void pmem_maps_check(void);
 
 /* What was written before is durable: 0 or -errno. Any thread; blocks. */
 int pmem_map_flush(struct pmem_map *m);

@@ -19,6 +19,7 @@
 #include "error.h"
 #include "guest_mem.h"
 #include "kvm/kvm.h"
+#include "loop.h"
 
 struct pmem_space;
 struct pmem_region;
@@ -28,6 +29,7 @@ struct pmem_space_params {
 	struct kvm_vm *kvm;
 	struct guest_mem *mem;
 	struct bus *mmio;
+	struct loop *loop;		/* main; to watch the files */
 	pthread_mutex_t *machine_lock;
 	/* Guest-physical addresses for regions. */
 	gpa_t base;
@@ -50,8 +52,8 @@ void pmem_space_destroy(struct pmem_space *s);
 
 /*
  * Opens, locks and maps c->path and shows it to the guest: in the slot that c
- * says, at the lowest free address. A fixed VHD's
- * footer is not shown. Class NoAvailableLocation: no slot is
+ * says, at the lowest free address. A fixed VHD's footer is not shown. Class
+ * NoAvailableLocation: no slot is
  * free; AlreadyAttached: that slot is not; InvalidConfig: empty, larger than
  * max_bytes, no room in the guest's address space. -EBUSY: in use.
  */
@@ -74,8 +76,9 @@ int pmem_region_flush(struct pmem_region *r);
 
 /*
  * KVM_RUN gave EFAULT: looks after the files of all regions of the process. True
- * when memory was replaced, so that the guest may find some there now. Any
- * thread.
+ * when it may be called again: memory was replaced; or the guest writes to a
+ * hole of a file and the file system is full, which this has waited for a moment
+ * to change. Any thread.
  */
 bool pmem_maps_repair(void);
 

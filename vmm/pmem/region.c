@@ -15,6 +15,7 @@
 
 #include "block/vhd.h"
 #include "pmem/map.h"
+#include "pmem/watch.h"
 
 /* KVM's numbers of memory slots; the lower ones are RAM's. */
 #define FIRST_MEMSLOT	256u
@@ -30,6 +31,7 @@ struct pmem_region {
 	uint64_t len_bytes;
 	unsigned int slot;
 	bool in_mem, in_kvm;		/* published */
+	int watch;			/* pmem_watch_add()'s */
 
 	struct bus_range writes;	/* read-only: what KVM refuses */
 	uint64_t dropped;		/* since the last complaint */
@@ -39,7 +41,18 @@ struct pmem_region {
 struct pmem_space {
 	struct pmem_space_params p;
 	struct pmem_region *slots[CONFIG_MAX_PMEM];
+	struct pmem_watch watch;
 };
+
+/* Two regions of one file have one watch. */
+static void unwatch_file(struct pmem_space *s, const struct pmem_region *r)
+{
+	for (unsigned int i = 0; i < s->p.slots; i++)
+		if (s->slots[i] && s->slots[i] != r &&
+		    s->slots[i]->watch == r->watch)
+			return;
+	pmem_watch_remove(&s->watch, r->watch);
+}
 
 int pmem_space_create(struct pmem_space **out,
 		      const struct pmem_space_params *p, struct error *e)
@@ -49,12 +62,16 @@ int pmem_space_create(struct pmem_space **out,
 	if (!s)
 		return error_set(e, -ENOMEM, "out of memory");
 	s->p = *p;
+	pmem_watch_init(&s->watch, p->loop);
 	*out = s;
 	return 0;
 }
 
 void pmem_space_destroy(struct pmem_space *s)
 {
+	if (!s)
+		return;
+	pmem_watch_deinit(&s->watch);
 	free(s);
 }
 
@@ -274,7 +291,7 @@ int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
 
 	if (!r)
 		return error_set(e, -ENOMEM, "out of memory");
-	r->fd = -1;
+	r->fd = r->watch = -1;
 	r->map.on_lost = s->p.on_lost;
 	r->path = strdup(c->path);
 	ret = r->path ? take_slot(s, r, c, e) :
@@ -293,6 +310,9 @@ int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
 		pmem_region_destroy(r);
 		return ret;
 	}
+	r->watch = pmem_watch_add(&s->watch, r->fd, r->path);
+	/* What happened before. */
+	pmem_maps_check();
 	*out = r;
 	return 0;
 }
@@ -312,6 +332,8 @@ void pmem_region_destroy(struct pmem_region *r)
 	if (r->in_mem)
 		guest_mem_remove(s->p.mem, r->base);
 	pmem_map_destroy(&r->map);
+	if (r->watch >= 0)
+		unwatch_file(s, r);
 	if (s)
 		s->slots[r->slot] = NULL;
 	if (r->fd >= 0)
