@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# The boot benchmark. Included by the top Makefile behind guest/guest.mk and tests/host/host.mk; paths are from the top.
+# The benchmarks: booting, pmem. Included by the top Makefile behind guest/guest.mk and tests/host/host.mk; paths are from the top.
 # What is compared is on PATH: qemu-system-x86_64, lkvm. BENCH_ARGS go to tests/bench/boot.py; the figures stay in
 # build/bench/boot.json too.
 
@@ -19,3 +19,4 @@ bench:
 
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench $(BENCH_ARGS)
+	tests/host/auto --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
