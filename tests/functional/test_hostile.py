@@ -36,8 +36,12 @@ def start(mote, tmp_path):
         for name in ("a", "b"):
             with open(tmp_path / name, "wb") as disk:
                 disk.truncate(1 << 20)
+        for name in ("c", "c2"):
+            with open(tmp_path / name, "wb") as pmem:
+                pmem.truncate(3 << 20)
         return mote("run", "-k", image, "-m", "64M", "-c", cpus, "--exit-port", "--serial", f"file={tmp_path}/serial", "--console",
-                    f"unix={tmp_path}/console", "-d", tmp_path / "a", "-d", f"{tmp_path}/b,queues=4", *args)
+                    f"unix={tmp_path}/console", "-d", tmp_path / "a", "-d", f"{tmp_path}/b,queues=4", "--pmem", tmp_path / "c",
+                    "--pmem", f"{tmp_path}/c2,ro", *args)
 
     return run
 

@@ -27,7 +27,7 @@ static struct {
 	atomic_uint started, destroyed;
 	atomic_int result;
 	sem_t begun, go;
-	bool held;
+	atomic_bool held;
 } region;
 
 gpa_t pmem_region_base(const struct pmem_region *r)
