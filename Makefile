@@ -69,14 +69,14 @@ $(BUILD)/functional/%: tests/functional/%.c $$(call link_of,tests/functional/%.c
 	$(LINK_TEST)
 LIBS_UNIT = $(shell pkg-config --libs $(PKGS)) -lbz2 -llzo2
 
-# ---- ACPI: the DSDT, from ASL (after the C preprocessor) ---------------------
-$(BUILD)/gen/dsdt.hex: vmm/boot/dsdt.asl
+# ---- ACPI: tables from ASL (after the C preprocessor) -------------------------
+$(BUILD)/gen/%.hex: vmm/boot/%.asl
 	$(call say,IASL,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -E -P -undef -nostdinc -x c -o $(@D)/dsdt.asl $<
-	$(Q)iasl -vs -ve -vr -tc -p $(@D)/dsdt $(@D)/dsdt.asl >$(@D)/dsdt.log || { cat $(@D)/dsdt.log; rm -f $@; exit 1; }
+	$(Q)$(CC) -E -P -undef -nostdinc -x c -o $(@D)/$*.asl $<
+	$(Q)iasl -vs -ve -vr -tc -p $(@D)/$* $(@D)/$*.asl >$(@D)/$*.log || { cat $(@D)/$*.log; rm -f $@; exit 1; }
 
-$(BUILD)/vmm/boot/acpi_x86.o: $(BUILD)/gen/dsdt.hex
+$(BUILD)/vmm/boot/acpi_x86.o: $(BUILD)/gen/dsdt.hex $(BUILD)/gen/pci_bus.hex
 
 include guest/guest.mk
 include tests/host/host.mk

@@ -20,6 +20,7 @@
 #include "kvm/vcpu_model.h"
 #include "loop.h"
 #include "pci/pci.h"
+#include "platform/pci_hotplug.h"
 #include "platform/platform.h"
 #include "ram.h"
 
@@ -36,6 +37,8 @@ struct board_params {
 	pthread_mutex_t *machine_lock;
 	struct chardev *serial;		/* NULL: no serial port */
 	struct platform_owner owner;
+	bool hotplug;			/* a monitor may plug devices */
+	struct pci_hotplug_owner eject;
 };
 
 /* Where RAM of this size goes; ranges has RAM_MAX_RANGES. */
@@ -46,6 +49,7 @@ int board_create(struct board **out, const struct board_params *p,
 void board_destroy(struct board *b);
 
 struct pci *board_pci(struct board *b);
+struct pci_hotplug *board_pci_hotplug(struct board *b);
 
 /* Guest-physical addresses for persistent memory; may be none. */
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes);
@@ -56,6 +60,10 @@ int board_cmdline(const struct vm_config *c, struct cmdline *line);
 int board_load(struct board *b, struct boot_image *image,
 	       const struct cmdline *line, bool map_private,
 	       struct boot_entry *entry, struct error *e);
+
+/* The firmware tables once more, before the first instruction: devices have
+ * come or gone. */
+int board_update_tables(struct board *b, struct error *e);
 
 /* Machine lock held: devices as at power-on. */
 void board_reset(struct board *b);

@@ -21,6 +21,7 @@ struct board {
 	struct reset_dev *reset;
 	struct pvpanic *pvpanic;
 	struct ged *ged;
+	struct pci_hotplug *pci_hotplug;
 	struct pci *pci;
 	gpa_t pmem_base;
 	uint64_t pmem_bytes;
@@ -132,7 +133,11 @@ static int create_platform(struct board *b, struct error *e)
 				     &p->owner, e);
 	if (!ret)
 		ret = ged_create(&b->ged, p->mmio, LAYOUT_GED, p->irq,
-				 LAYOUT_GSI_GED, e);
+				 LAYOUT_GSI_GED, p->loop, e);
+	if (!ret)
+		ret = pci_hotplug_create(&b->pci_hotplug, p->mmio,
+					 LAYOUT_PCI_HOTPLUG, b->ged, &p->eject,
+					 e);
 	return ret;
 }
 
@@ -169,6 +174,7 @@ void board_destroy(struct board *b)
 	if (!b)
 		return;
 	pci_destroy(b->pci);
+	pci_hotplug_destroy(b->pci_hotplug);
 	ged_destroy(b->ged);
 	pvpanic_destroy(b->pvpanic);
 	reset_destroy(b->reset);
@@ -187,6 +193,11 @@ void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)
 {
 	*base = b->pmem_base;
 	*len_bytes = b->pmem_bytes;
+}
+
+struct pci_hotplug *board_pci_hotplug(struct board *b)
+{
+	return b->pci_hotplug;
 }
 
 /*
@@ -227,6 +238,7 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 		.last_bus = PCI_ROOTS - 1,
 		.serial = b->serial,
 		.pvpanic = true,
+		.hotplug = b->p.hotplug,
 	};
 
 	for (unsigned int i = 0; i < cpus->max; i++)
@@ -234,6 +246,14 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 	pci_root_window32(b->pci, 0, &a.mmio32_base, &a.mmio32_per_bus);
 	pci_root_window64(b->pci, 0, &a.mmio64_base, &a.mmio64_per_bus);
 	return acpi_build(&a, b->p.mem, rsdp, e);
+}
+
+int board_update_tables(struct board *b, struct error *e)
+{
+	gpa_t rsdp;
+
+	pci_hotplug_reset(b->pci_hotplug);
+	return build_acpi(b, &rsdp, e);
 }
 
 /* The whole map, in address order; returns the number of entries. */
@@ -290,6 +310,7 @@ void board_reset(struct board *b)
 	reset_reset(b->reset);
 	ged_reset(b->ged);
 	pci_reset(b->pci);
+	pci_hotplug_reset(b->pci_hotplug);
 }
 
 void board_power_button(struct board *b)

@@ -45,6 +45,7 @@ void config_disk_deinit(struct config_disk *d)
 	free(d->path);
 	free(d->id);
 	free(d->serial);
+	free(d->node);
 }
 
 int config_disk_copy(struct config_disk *dst, const struct config_disk *src)
@@ -53,8 +54,9 @@ int config_disk_copy(struct config_disk *dst, const struct config_disk *src)
 	dst->path = src->path ? strdup(src->path) : NULL;
 	dst->id = src->id ? strdup(src->id) : NULL;
 	dst->serial = src->serial ? strdup(src->serial) : NULL;
+	dst->node = src->node ? strdup(src->node) : NULL;
 	if ((src->path && !dst->path) || (src->id && !dst->id) ||
-	    (src->serial && !dst->serial)) {
+	    (src->serial && !dst->serial) || (src->node && !dst->node)) {
 		config_disk_deinit(dst);
 		return -ENOMEM;
 	}

@@ -58,7 +58,15 @@ struct config_disk {
 	bool readonly, direct, no_flush;
 	unsigned int queues;	/* 1.. */
 	char *serial;		/* NULL: the id */
+	char *node;		/* the block node it was made from, or NULL */
+	unsigned int address;	/* 0: none; CONFIG_DISK_ADDRESS() */
 };
+
+/* Where disk-add puts a disk. */
+#define CONFIG_DISK_CONTROLLERS	4
+#define CONFIG_DISK_LUNS	64
+#define CONFIG_DISK_ADDRESS(controller, lun) \
+	(1 + (controller) * CONFIG_DISK_LUNS + (lun))
 
 struct config_pmem {
 	char *path;

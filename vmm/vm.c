@@ -132,6 +132,9 @@ static int create_board(struct vm *vm, struct error *e)
 		.machine_lock = &vm->machine_lock,
 		.serial = vm->serial,
 		.owner = { vm_platform_request, vm },
+		.hotplug = vm->config->monitor.path ||
+			   vm->config->monitor.fd >= 0,
+		.eject = { vm_device_ejected, vm },
 	};
 
 	return board_create(&vm->board, &p, e);
@@ -215,9 +218,8 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 {
 	static int (*const steps[])(struct vm *vm, struct error *e) = {
 		open_image, create_kvm, create_memory, create_buses,
-		vm_life_init, create_chardevs, create_board, create_pmem,
-		create_devices,
-		create_vcpus, vm_load,
+		vm_life_init, vm_devices_init, create_chardevs, create_board,
+		create_pmem, create_devices, create_vcpus, vm_load,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int ret = 0;
@@ -229,6 +231,7 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	vm->start_cancelled = cancelled;
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
 	for (size_t i = 0; !ret && i < sizeof(steps) / sizeof(steps[0]); i++)
@@ -252,6 +255,7 @@ void vm_destroy(struct vm *vm)
 	iothread_destroy(vm->io);
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);
+	vm_devices_deinit(vm);
 	vm_life_deinit(vm);
 	irq_chip_destroy(vm->irq);
 	bus_destroy(vm->mmio);

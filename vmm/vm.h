@@ -56,6 +56,7 @@ enum vm_event {
 	VM_EVENT_POWERDOWN,
 	VM_EVENT_PANICKED,
 	VM_EVENT_SHUTDOWN,	/* the report is final */
+	VM_EVENT_DEVICE_DELETED,	/* vm_devices.h */
 };
 
 typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,

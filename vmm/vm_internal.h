@@ -58,6 +58,11 @@ struct vm {
 	pthread_mutex_t death_lock;
 	char death_reason[256];
 	bool crash_noted;	/* main thread: said in the log since the reset */
+
+	/* vm_devices.c */
+	struct loop_watch eject_watch;		/* eventfd */
+	uint32_t ejected[PCI_ROOTS];		/* machine lock */
+	bool tables_stale;	/* devices have changed before the first run */
 };
 
 /* vm_life.c */
@@ -66,6 +71,15 @@ void vm_life_deinit(struct vm *vm);
 void vm_platform_request(void *opaque, enum platform_request r, uint8_t value);
 void vm_vcpu_died(void *opaque, enum vcpu_death why, const char *reason);
 void vm_console_key(void *opaque, enum chardev_key key);
+void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
+	     const char *reason);
+
+/* vm_devices.c */
+int vm_devices_init(struct vm *vm, struct error *e);
+void vm_devices_deinit(struct vm *vm);
+void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot);
+/* A reset: what the guest was asked to let go is gone when it starts anew. */
+void vm_devices_settle(struct vm *vm);
 
 /* Loads the kernel and puts the boot vCPU at its entry. vm.c */
 int vm_load(struct vm *vm, struct error *e);

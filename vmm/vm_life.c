@@ -13,8 +13,8 @@
 #include "log.h"
 #include "vm_internal.h"
 
-static void emit(struct vm *vm, enum vm_event event, bool by_guest,
-		 const char *reason)
+void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
+	     const char *reason)
 {
 	if (vm->event_fn)
 		vm->event_fn(vm->event_opaque, event, by_guest, reason);
@@ -82,6 +82,7 @@ static int start_anew(struct vm *vm, struct error *e)
 {
 	int ret;
 
+	vm_devices_settle(vm);
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_reset(vm->devices);
 	board_reset(vm->board);
@@ -108,8 +109,8 @@ static void reset(struct vm *vm, bool by_guest)
 		vm_end(vm, VM_EXIT_HOST_ERROR, 1, e.text);
 		return;
 	}
-	emit(vm, VM_EVENT_RESET, by_guest,
-	     by_guest ? "guest-reset" : "host-qmp-system-reset");
+	vm_emit(vm, VM_EVENT_RESET, by_guest,
+		by_guest ? "guest-reset" : "host-qmp-system-reset");
 	if (vm->state == VM_RUNNING)
 		vcpus_run(vm->vcpus);
 }
@@ -119,7 +120,7 @@ static void panicked(struct vm *vm)
 	bool pause = vm->config->on_panic == ON_PANIC_PAUSE;
 
 	vcpus_stop(vm->vcpus);
-	emit(vm, VM_EVENT_PANICKED, true, pause ? "pause" : "poweroff");
+	vm_emit(vm, VM_EVENT_PANICKED, true, pause ? "pause" : "poweroff");
 	if (!pause) {
 		vm_end(vm, VM_EXIT_PANIC, 3, "the guest panicked");
 		return;
@@ -128,7 +129,7 @@ static void panicked(struct vm *vm)
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_quiesce(vm->devices);
 	pthread_mutex_unlock(&vm->machine_lock);
-	emit(vm, VM_EVENT_STOP, true, NULL);
+	vm_emit(vm, VM_EVENT_STOP, true, NULL);
 }
 
 static void guest_reset(struct vm *vm)
@@ -294,16 +295,22 @@ int vm_stop(struct vm *vm, struct error *e)
 	devices_quiesce(vm->devices);
 	pthread_mutex_unlock(&vm->machine_lock);
 	vm->state = VM_PAUSED;
-	emit(vm, VM_EVENT_STOP, false, NULL);
+	vm_emit(vm, VM_EVENT_STOP, false, NULL);
 	return 0;
 }
 
 int vm_cont(struct vm *vm, struct error *e)
 {
+	int ret;
+
 	switch (vm->state) {
 	case VM_RUNNING:
 		return 0;
 	case VM_PRELAUNCH:
+		ret = vm->tables_stale ? board_update_tables(vm->board, e) : 0;
+		if (ret)
+			return ret;
+		vm->tables_stale = false;
 		clock_gettime(CLOCK_REALTIME, &vm->report.started);
 		break;
 	case VM_PAUSED:
@@ -316,7 +323,7 @@ int vm_cont(struct vm *vm, struct error *e)
 		return wrong_state(vm, "cont", e);
 	}
 	vm->state = VM_RUNNING;
-	emit(vm, VM_EVENT_RESUME, false, NULL);
+	vm_emit(vm, VM_EVENT_RESUME, false, NULL);
 	run_vcpus(vm);
 	return 0;
 }
@@ -326,7 +333,7 @@ int vm_powerdown(struct vm *vm, struct error *e)
 	if (vm->state == VM_SHUTDOWN || vm->state == VM_PANICKED)
 		return wrong_state(vm, "system_powerdown", e);
 	board_power_button(vm->board);
-	emit(vm, VM_EVENT_POWERDOWN, false, NULL);
+	vm_emit(vm, VM_EVENT_POWERDOWN, false, NULL);
 	return 0;
 }
 
@@ -374,7 +381,7 @@ void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
 	r->code = code;
 	snprintf(r->reason, sizeof(r->reason), "%s", reason);
 	clock_gettime(CLOCK_REALTIME, &r->stopped);
-	emit(vm, VM_EVENT_SHUTDOWN, ended_by_guest(kind), reason);
+	vm_emit(vm, VM_EVENT_SHUTDOWN, ended_by_guest(kind), reason);
 	loop_stop(vm->loop);
 }
 

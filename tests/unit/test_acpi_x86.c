@@ -17,7 +17,8 @@ struct tables {
 	uint32_t ids[255];
 };
 
-static struct tables build(unsigned int boot, unsigned int max)
+static struct tables build_with(unsigned int boot, unsigned int max,
+				bool hotplug)
 {
 	static struct tables t;
 	struct acpi_params p = {
@@ -31,6 +32,7 @@ static struct tables build(unsigned int boot, unsigned int max)
 		.mmio64_base = 0x100000000ull,
 		.mmio64_per_bus = 0x40000000,
 		.serial = true,
+		.hotplug = hotplug,
 	};
 	struct error e;
 
@@ -41,6 +43,11 @@ static struct tables build(unsigned int boot, unsigned int max)
 	assert_int_equal(guest_mem_add(t.mem, 0, sizeof(ram), ram), 0);
 	assert_int_equal(acpi_build(&p, t.mem, &t.rsdp, &e), 0);
 	return t;
+}
+
+static struct tables build(unsigned int boot, unsigned int max)
+{
+	return build_with(boot, max, false);
 }
 
 static uint64_t get(gpa_t at, unsigned int len)
@@ -159,6 +166,59 @@ static void test_acpi_info_is_what_the_dsdt_reads(void **state)
 	guest_mem_destroy(t.mem);
 }
 
+/* Bytes in [at, at + len), how often. */
+static unsigned int occurrences(gpa_t at, uint64_t len, const void *what,
+				size_t what_len)
+{
+	unsigned int n = 0;
+
+	for (uint64_t i = 0; i + what_len <= len; i++)
+		n += !memcmp(ram + at + i, what, what_len);
+	return n;
+}
+
+static void test_acpi_slots_are_there_with_hotplug_only(void **state)
+{
+	struct tables t = build(1, 1);
+
+	(void)state;
+	assert_int_equal(table(&t, "SSDT"), 0);
+	assert_int_equal(get(LAYOUT_ACPI_INFO + 32, 4), 0);
+	guest_mem_destroy(t.mem);
+}
+
+/* Two buses are in use: theirs are in the root table, all others wait. */
+static void test_acpi_every_bus_has_a_table_of_its_slots(void **state)
+{
+	struct tables t = build_with(255, 255, true);
+	gpa_t first = table(&t, "SSDT"), xsdt = get(t.rsdp + 24, 8);
+	uint64_t stride = get(LAYOUT_ACPI_INFO + 36, 4);
+
+	(void)state;
+	assert_int_equal(get(LAYOUT_ACPI_INFO + 32, 4), first);
+	assert_int_equal(get(xsdt + 4, 4), 36 + (3 + 2) * 8);
+	assert_int_equal(get(xsdt + 36 + 4 * 8, 8), first + stride);
+	for (unsigned int bus = 0; bus < 16; bus++) {
+		const char digit = "0123456789ABCDEF"[bus];
+		const uint8_t number[] = { 0x08, 'B', 'U', 'S', 'N', 0x0a,
+					   (uint8_t)bus };	/* NameOp */
+		const char name[] = { 'P', 'C', 'I', digit };
+		const char method[] = { 'S', 'L', 'T', digit };
+		gpa_t at = first + bus * stride;
+		uint64_t len = get(at + 4, 4);
+
+		assert_true(len <= stride);
+		assert_memory_equal(ram + at, "SSDT", 4);
+		assert_sum_is_zero(at, len);
+		assert_int_equal(occurrences(at, len, number, 7), 1);
+		assert_int_equal(occurrences(at, len, method, 4), 1);
+		assert_true(occurrences(at, len, name, 4) >= 2);
+		assert_int_equal(occurrences(at, len, "PCIX", 4), 0);
+		assert_int_equal(occurrences(at, len, "_EJ0", 4), 32);
+	}
+	guest_mem_destroy(t.mem);
+}
+
 static void test_acpi_without_memory_fails(void **state)
 {
 	struct acpi_params p = { .max_cpus = 0 };
@@ -180,6 +240,8 @@ int main(void)
 		cmocka_unit_test(test_acpi_madt_has_every_possible_cpu),
 		cmocka_unit_test(test_acpi_mcfg_covers_the_root_buses),
 		cmocka_unit_test(test_acpi_info_is_what_the_dsdt_reads),
+		cmocka_unit_test(test_acpi_slots_are_there_with_hotplug_only),
+		cmocka_unit_test(test_acpi_every_bus_has_a_table_of_its_slots),
 		cmocka_unit_test(test_acpi_without_memory_fails),
 	};
 

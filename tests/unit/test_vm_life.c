@@ -86,6 +86,21 @@ void devices_reset(struct devices *d)
 	(void)d;
 }
 
+void vm_devices_settle(struct vm *vm)
+{
+	(void)vm;
+}
+
+static unsigned int tables_updated;
+
+int board_update_tables(struct board *b, struct error *e)
+{
+	(void)b;
+	(void)e;
+	tables_updated++;
+	return 0;
+}
+
 void board_reset(struct board *b)
 {
 	(void)b;
@@ -244,6 +259,22 @@ static void test_two_resets_at_once_are_one(void **state)
 	assert_true(vcpu.running);
 }
 
+/* What came or went before the first run is in the tables, once. */
+static void test_first_cont_brings_the_tables_up_to_date(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	tables_updated = 0;
+	f->vm.state = VM_PRELAUNCH;
+	f->vm.tables_stale = true;
+	assert_int_equal(vm_cont(&f->vm, &e), 0);
+	assert_int_equal(tables_updated, 1);
+	assert_int_equal(vm_stop(&f->vm, &e), 0);
+	assert_int_equal(vm_cont(&f->vm, &e), 0);
+	assert_int_equal(tables_updated, 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -253,6 +284,7 @@ int main(void)
 		T(test_request_during_stop_is_decided_after_cont),
 		T(test_requests_before_a_reset_are_void),
 		T(test_two_resets_at_once_are_one),
+		T(test_first_cont_brings_the_tables_up_to_date),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ struct acpi_params {
 	uint64_t mmio64_base, mmio64_per_bus;
 	bool serial;
 	bool pvpanic;
+	bool hotplug;			/* slots that can be plugged */
 };
 
 /* Writes the tables; *rsdp is where the root pointer is. */

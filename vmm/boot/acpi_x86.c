@@ -9,6 +9,7 @@
 
 #include "dsdt.hex"
 #include "layout_x86.h"
+#include "pci_bus.hex"
 
 #define PACKED __attribute__((packed))
 
@@ -18,6 +19,7 @@ struct PACKED acpi_info {
 	uint32_t mmio32_base, mmio32_per_bus;
 	uint32_t devices;
 	uint64_t mmio64_base, mmio64_per_bus;
+	uint32_t bus_tables, bus_table_bytes;
 };
 
 struct PACKED header {			/* 5.2.6 */
@@ -110,9 +112,11 @@ struct PACKED mcfg {			/* PCI Firmware 3.2, 4.1.2 */
 	uint32_t reserved1;
 };
 
+#define MAX_BUSES	16
+
 struct PACKED xsdt {
 	struct header h;
-	uint64_t tables[3];
+	uint64_t tables[3 + MAX_BUSES];
 };
 
 static uint8_t checksum(const void *data, size_t len)
@@ -220,7 +224,56 @@ static gpa_t place_mcfg(struct area *a, const struct acpi_params *p)
 	return place(a, &t, sizeof(t));
 }
 
-static int write_info(const struct acpi_params *p, struct guest_mem *mem)
+/* As far as the next multiple of 16, as place() does. */
+#define BUS_TABLE_BYTES ((sizeof(pci_bus_aml_code) + 15) & ~15ul)
+
+/*
+ * pci_bus.asl as the table of one bus: every PCIX and SLTX gets its digit, BUSN
+ * its number.
+ */
+static gpa_t place_bus(struct area *a, unsigned int bus)
+{
+	uint8_t t[BUS_TABLE_BYTES] = { 0 };
+	struct header *h = (struct header *)t;
+
+	memcpy(t, pci_bus_aml_code, sizeof(pci_bus_aml_code));
+	for (size_t i = sizeof(*h); i + 6 <= sizeof(pci_bus_aml_code); i++) {
+		if (!memcmp(t + i, "PCIX", 4) || !memcmp(t + i, "SLTX", 4))
+			t[i + 3] = (uint8_t)"0123456789ABCDEF"[bus];
+		else if (!memcmp(t + i, "BUSN\x0a\xee", 6))
+			t[i + 5] = (uint8_t)bus;
+	}
+	h->checksum = 0;
+	h->checksum = checksum(t, h->length);
+	return place(a, t, sizeof(t));
+}
+
+/*
+ * The slots of all buses, one after the other: those in use belong to the
+ * system from the start, the others wait for its Load(). *buses is where they
+ * are, 0 without hot-plug. Returns how many tables it added to list, -ENOSPC.
+ */
+static int place_buses(struct area *a, const struct acpi_params *p,
+		       struct xsdt *list, gpa_t *buses)
+{
+	int n = 0;
+
+	*buses = 0;
+	for (unsigned int bus = 0; p->hotplug && bus < MAX_BUSES; bus++) {
+		gpa_t at = place_bus(a, bus);
+
+		if (!at)
+			return -ENOSPC;
+		if (!bus)
+			*buses = at;
+		if (p->root_buses >> bus & 1)
+			list->tables[3 + n++] = at;
+	}
+	return n;
+}
+
+static int write_info(const struct acpi_params *p, struct guest_mem *mem,
+		      gpa_t buses)
 {
 	struct acpi_info info = {
 		.root_buses = p->root_buses,
@@ -229,6 +282,8 @@ static int write_info(const struct acpi_params *p, struct guest_mem *mem)
 		.devices = (p->serial ? 1u : 0u) | (p->pvpanic ? 2u : 0u),
 		.mmio64_base = p->mmio64_base,
 		.mmio64_per_bus = p->mmio64_per_bus,
+		.bus_tables = (uint32_t)buses,
+		.bus_table_bytes = BUS_TABLE_BYTES,
 	};
 
 	return guest_mem_write(mem, LAYOUT_ACPI_INFO, &info, sizeof(info));
@@ -250,17 +305,25 @@ int acpi_build(const struct acpi_params *p, struct guest_mem *mem,
 {
 	struct area a = { .mem = mem, .next = LAYOUT_ACPI_TABLES };
 	struct xsdt t = { 0 };
-	gpa_t dsdt, xsdt;
+	gpa_t dsdt, xsdt, buses;
+	int extra;
 
 	dsdt = place(&a, dsdt_aml_code, sizeof(dsdt_aml_code));
 	t.tables[0] = place_fadt(&a, dsdt);
 	t.tables[1] = place_madt(&a, p);
 	t.tables[2] = place_mcfg(&a, p);
-	finish(&t.h, "XSDT", 1, sizeof(t));
-	xsdt = place(&a, &t, sizeof(t));
+	extra = place_buses(&a, p, &t, &buses);
+	if (extra < 0)
+		goto no_room;
+	finish(&t.h, "XSDT", 1, offsetof(struct xsdt, tables) +
+				(3 + (size_t)extra) * sizeof(t.tables[0]));
+	xsdt = place(&a, &t, t.h.length);
 	if (!dsdt || !t.tables[0] || !t.tables[1] || !t.tables[2] || !xsdt ||
-	    write_info(p, mem) || write_rsdp(mem, xsdt))
-		return error_set(e, -ENOSPC, "no room for the ACPI tables");
+	    write_info(p, mem, buses) || write_rsdp(mem, xsdt))
+		goto no_room;
 	*rsdp = LAYOUT_RSDP;
 	return 0;
+
+no_room:
+	return error_set(e, -ENOSPC, "no room for the ACPI tables");
 }

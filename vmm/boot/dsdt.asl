@@ -6,6 +6,23 @@
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
 {
+    External (\_SB.SLT0, MethodObj)
+    External (\_SB.SLT1, MethodObj)
+    External (\_SB.SLT2, MethodObj)
+    External (\_SB.SLT3, MethodObj)
+    External (\_SB.SLT4, MethodObj)
+    External (\_SB.SLT5, MethodObj)
+    External (\_SB.SLT6, MethodObj)
+    External (\_SB.SLT7, MethodObj)
+    External (\_SB.SLT8, MethodObj)
+    External (\_SB.SLT9, MethodObj)
+    External (\_SB.SLTA, MethodObj)
+    External (\_SB.SLTB, MethodObj)
+    External (\_SB.SLTC, MethodObj)
+    External (\_SB.SLTD, MethodObj)
+    External (\_SB.SLTE, MethodObj)
+    External (\_SB.SLTF, MethodObj)
+
     OperationRegion (INFO, SystemMemory, 0xe0100, 0x40)
     Field (INFO, DWordAcc, NoLock, Preserve)
     {
@@ -15,6 +32,8 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
         DEVS, 32,       // bit 0: COM1, bit 1: pvpanic
         M64B, 64,       // 64-bit window of bus 0
         M64L, 64,       // length of each bus's part
+        BTAB, 32,       // the table of bus 0's slots (pci_bus.asl)
+        BTAL, 32,       // its length, and how far the next bus's is
     }
 
     Name (_S5, Package () { 5, 5, 0, 0 })
@@ -133,7 +152,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             Name (_UID, 0)
             Name (_CRS, ResourceTemplate ()
             {
-                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 9 }
+                Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 9 }
             })
             OperationRegion (REGS, SystemMemory, 0xfed00000, 4)
             Field (REGS, DWordAcc, NoLock, WriteAsZeros) { EVTS, 32 }
@@ -141,7 +160,71 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             {
                 Store (EVTS, Local0)
                 If (And (Local0, 1)) { Notify (PWRB, 0x80) }
+                If (And (Local0, 2)) { PHPE () }
             }
+        }
+
+        // PCI hot-plug: platform/pci_hotplug.h has the registers.
+        OperationRegion (PHPR, SystemMemory, 0xfed00100, 0x14)
+        Field (PHPR, DWordAcc, NoLock, WriteAsZeros)
+        {
+            PHBU, 32,       // root buses with news
+            PHSE, 32,       // the root bus that the next two are about
+            PHAD, 32,       // slots that have got a device
+            PHRM, 32,       // slots that are to let theirs go
+            PHDO, 32,       // bus << 8 | slot: it has
+        }
+
+        Method (PHEJ, 2, Serialized) { Store (Or (ShiftLeft (Arg0, 8), Arg1), PHDO) }
+
+        // Called by _EVT only, one at a time.
+        Method (PHPE, 0, Serialized)
+        {
+            Store (PHBU, Local0)
+            Store (0, Local1)
+            While (Local0)
+            {
+                If (And (Local0, 1)) { PHPB (Local1) }
+                ShiftRight (Local0, 1, Local0)
+                Increment (Local1)
+            }
+        }
+
+        // A bus that was not there: its slots, then a bus check, with which
+        // the system finds all that is in them. Else each slot is told.
+#define TELL_BUS(name, number, tell)                                        \
+            If (LEqual (Arg0, number))                                      \
+            {                                                               \
+                If (LNot (And (ROOT, 1 << number)))                         \
+                {                                                           \
+                    Or (ROOT, 1 << number, ROOT)                            \
+                    Load (BUST, Local4)                                     \
+                    Notify (name, 0)                                        \
+                }                                                           \
+                Else { tell (Local0, Local1) }                             \
+            }
+        Method (PHPB, 1, Serialized)
+        {
+            OperationRegion (BUST, SystemMemory, Add (BTAB, Multiply (BTAL, Arg0)), BTAL)
+            Store (Arg0, PHSE)
+            Store (PHAD, Local0)
+            Store (PHRM, Local1)
+            TELL_BUS(PCI0, 0, SLT0)
+            TELL_BUS(PCI1, 1, SLT1)
+            TELL_BUS(PCI2, 2, SLT2)
+            TELL_BUS(PCI3, 3, SLT3)
+            TELL_BUS(PCI4, 4, SLT4)
+            TELL_BUS(PCI5, 5, SLT5)
+            TELL_BUS(PCI6, 6, SLT6)
+            TELL_BUS(PCI7, 7, SLT7)
+            TELL_BUS(PCI8, 8, SLT8)
+            TELL_BUS(PCI9, 9, SLT9)
+            TELL_BUS(PCIA, 10, SLTA)
+            TELL_BUS(PCIB, 11, SLTB)
+            TELL_BUS(PCIC, 12, SLTC)
+            TELL_BUS(PCID, 13, SLTD)
+            TELL_BUS(PCIE, 14, SLTE)
+            TELL_BUS(PCIF, 15, SLTF)
         }
 
         Device (COM1)

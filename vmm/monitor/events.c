@@ -3,6 +3,7 @@
  * What happens in the VM, told to every client that has negotiated. Main
  * thread.
  */
+#include <stdio.h>
 #include <time.h>
 
 #include "monitor/internal.h"
@@ -79,6 +80,21 @@ static void broadcast(struct monitor *m, const char *name,
 	json_object_put(o);
 }
 
+/* The paths are QEMU's; its clients look at the id. */
+static struct json_object *deleted(const char *id)
+{
+	struct json_object *o = json_object_new_object();
+	char path[320];
+
+	snprintf(path, sizeof(path), "/machine/peripheral%s%s",
+		 id ? "/" : "-anon", id ? id : "");
+	if (id)
+		json_object_object_add(o, "device",
+				       json_object_new_string(id));
+	json_object_object_add(o, "path", json_object_new_string(path));
+	return o;
+}
+
 void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		    const char *reason)
 {
@@ -100,6 +116,9 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		break;
 	case VM_EVENT_PANICKED:
 		broadcast(m, "GUEST_PANICKED", action(reason));
+		break;
+	case VM_EVENT_DEVICE_DELETED:
+		broadcast(m, "DEVICE_DELETED", deleted(reason));
 		break;
 	case VM_EVENT_SHUTDOWN:
 		cause = shutdown_cause(m);

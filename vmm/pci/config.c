@@ -62,9 +62,12 @@ static void config_write(struct pci_function *f, uint32_t offset,
 static struct pci_function *decode(struct pci *p, uint32_t bus, uint32_t devfn,
 				   uint32_t offset, unsigned int len)
 {
+	struct pci_function *f;
+
 	if (bus >= PCI_ROOTS || (devfn & 7) || (offset & 3) + len > 4)
 		return NULL;
-	return p->functions[bus][devfn >> 3];
+	f = p->functions[bus][devfn >> 3];
+	return f && !f->hidden ? f : NULL;
 }
 
 /* ECAM: bus 27:20, device 19:15, function 14:12, register 11:0. */

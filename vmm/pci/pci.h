@@ -80,6 +80,7 @@ struct pci_msix {
 struct pci_function {
 	struct pci *pci;
 	uint8_t bus, slot;
+	bool hidden;				/* pci_hide() */
 	uint8_t config[PCI_CONFIG_BYTES];
 	uint8_t writable[PCI_CONFIG_BYTES];	/* bits the guest may write */
 	uint8_t initial[PCI_CONFIG_BYTES];	/* what a reset restores */
@@ -189,6 +190,9 @@ int pci_attach(struct pci *p, struct pci_function *f, int bus, int slot,
 /* On the loop's thread, or while nobody is in loop_run(). The device behind it
  * must not raise interrupts any more. No-op when not attached. */
 void pci_detach(struct pci_function *f);
+/* The guest has let the function go: its configuration space answers no more,
+ * whatever becomes of it afterwards. */
+void pci_hide(struct pci_function *f);
 /* Reset: config space back to what it was at attach, MSI-X masked. */
 void pci_function_reset(struct pci_function *f);
 /* Frees what add_msix allocated; detached by then, and after init. */

@@ -156,6 +156,11 @@ int pci_attach(struct pci *p, struct pci_function *f, int bus, int slot,
 	return 0;
 }
 
+void pci_hide(struct pci_function *f)
+{
+	f->hidden = true;
+}
+
 void pci_detach(struct pci_function *f)
 {
 	struct pci *p = f->pci;

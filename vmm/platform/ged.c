@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event device. Register reads on vCPU threads under the machine lock;
- * ged_raise() on any.
+ * The event device. Register reads on vCPU threads under the machine lock, ends
+ * of interrupt on the loop's, ged_raise() on any.
  */
 #include "platform/ged.h"
 
@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define REGISTER_BYTES 4
 
@@ -16,6 +17,7 @@ struct ged {
 	struct bus *mmio;
 	struct bus_range range;
 	struct irq_line line;
+	struct loop_watch end_of_interrupt;
 	_Atomic uint32_t pending;
 };
 
@@ -42,8 +44,21 @@ static void ged_write(void *opaque, uint64_t offset, const uint8_t *data,
 
 static const struct bus_ops ged_ops = { ged_read, ged_write };
 
+/* KVM has lowered the line; what came after the register was read counts. */
+static void end_of_interrupt(struct loop_watch *w, uint32_t events)
+{
+	struct ged *g = w->opaque;
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	if (atomic_load(&g->pending))
+		irq_line_raise(&g->line);
+}
+
 int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
-	       struct irq_chip *irq, uint32_t gsi, struct error *e)
+	       struct irq_chip *irq, uint32_t gsi, struct loop *loop,
+	       struct error *e)
 {
 	struct ged *g = calloc(1, sizeof(*g));
 	int ret;
@@ -51,9 +66,16 @@ int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
 	if (!g)
 		return error_set(e, -ENOMEM, "out of memory");
 	g->mmio = mmio;
-	ret = irq_line_init(&g->line, irq, gsi, false, e);
+	g->end_of_interrupt = (struct loop_watch)LOOP_WATCH_INIT;
+	ret = irq_line_init(&g->line, irq, gsi, true, e);
 	if (ret)
 		goto err_free;
+	ret = loop_add(loop, &g->end_of_interrupt, g->line.resamplefd, EPOLLIN,
+		       end_of_interrupt, g);
+	if (ret) {
+		error_errno(e, ret, "event device");
+		goto err_line;
+	}
 	g->range = (struct bus_range){
 		.base = base, .len_bytes = REGISTER_BYTES, .ops = &ged_ops,
 		.opaque = g,
@@ -61,11 +83,13 @@ int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
 	ret = bus_add(mmio, &g->range);
 	if (ret) {
 		error_errno(e, ret, "event device registers");
-		goto err_line;
+		goto err_watch;
 	}
 	*out = g;
 	return 0;
 
+err_watch:
+	loop_remove(&g->end_of_interrupt);
 err_line:
 	irq_line_deinit(&g->line);
 err_free:
@@ -78,6 +102,7 @@ void ged_destroy(struct ged *g)
 	if (!g)
 		return;
 	bus_remove(g->mmio, &g->range);
+	loop_remove(&g->end_of_interrupt);
 	irq_line_deinit(&g->line);
 	free(g);
 }

@@ -2,7 +2,8 @@
 /*
  * The registers of the ACPI generic event device (ACPI 6.4, 5.6.9), which the
  * _EVT method in boot/dsdt.asl reads: how mote tells the guest's firmware
- * interface that something happened.
+ * interface that something happened. The interrupt is level-triggered, so that
+ * an event from before the guest's driver is not lost.
  */
 #ifndef MOTE_GED_H
 #define MOTE_GED_H
@@ -12,13 +13,18 @@
 #include "bus.h"
 #include "error.h"
 #include "irq.h"
+#include "loop.h"
 
 struct ged;
 
 #define GED_POWER_BUTTON (1u << 0)
+#define GED_PCI_HOTPLUG  (1u << 1)
 
+/* loop: where ends of interrupt are handled. */
 int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
-	       struct irq_chip *irq, uint32_t gsi, struct error *e);
+	       struct irq_chip *irq, uint32_t gsi, struct loop *loop,
+	       struct error *e);
+/* On the loop's thread, or while nobody is in loop_run(). */
 void ged_destroy(struct ged *g);
 
 /* Any thread. */

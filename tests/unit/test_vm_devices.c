@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: vm_devices platform/ged platform/pci_hotplug error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge */
+/* WITH: pci_fixture */
+/* Who removes a device when: the client, the guest, a reset, force. */
+#include "pci_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "block/block.h"
+#include "vm_devices.h"
+#include "vm_internal.h"
+
+#define GED	0xfed00000ull
+#define HOTPLUG	0xfed00100ull
+#define REMOVE	(HOTPLUG + 0x0c)
+#define EJECT	(HOTPLUG + 0x10)
+
+/* ---- devices that only have a place -------------------------------------- */
+
+struct devices {
+	struct pci *pci;
+	struct device *first;
+};
+
+struct virtio_pci {
+	struct pci_function f;
+};
+
+int devices_add(struct devices *d, const struct device_spec *spec,
+		struct device **out, struct error *e)
+{
+	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
+	struct device *device = calloc(1, sizeof(*device));
+
+	device->pci = calloc(1, sizeof(*device->pci));
+	pci_function_init(&device->pci->f, NULL, &ids);
+	if (pci_attach(d->pci, &device->pci->f, spec->bus, spec->slot, e)) {
+		free(device->pci);
+		free(device);
+		return -ENOSPC;
+	}
+	device->id = spec->id ? strdup(spec->id) : NULL;
+	device->next = d->first;
+	d->first = device;
+	*out = device;
+	return 0;
+}
+
+void devices_remove(struct devices *d, struct device *device)
+{
+	struct device **link = &d->first;
+
+	while (*link != device)
+		link = &(*link)->next;
+	*link = device->next;
+	pci_detach(&device->pci->f);
+	pci_function_deinit(&device->pci->f);
+	free(device->pci);
+	free(device->id);
+	free(device);
+}
+
+void devices_mark_removing(struct device *device)
+{
+	device->removing = true;
+}
+
+struct device *devices_first(const struct devices *d)
+{
+	return d->first;
+}
+
+struct device *devices_find(const struct devices *d, const char *id)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		if (i->id && !strcmp(i->id, id))
+			return i;
+	return NULL;
+}
+
+struct device *devices_at(const struct devices *d, unsigned int bus,
+			  unsigned int slot)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		if (i->pci->f.bus == bus && i->pci->f.slot == slot)
+			return i;
+	return NULL;
+}
+
+const struct pci_function *device_function(const struct device *device)
+{
+	return &device->pci->f;
+}
+
+int block_open(struct block_file **out, const char *path, bool readonly,
+	       struct error *e)
+{
+	(void)out;
+	(void)path;
+	(void)readonly;
+	return error_set(e, -EIO, "no");
+}
+
+void block_close(struct block_file *f)
+{
+	assert_null(f);
+}
+
+/* ---- the VM -------------------------------------------------------------- */
+
+struct board {
+	struct pci *pci;
+	struct pci_hotplug *hotplug;
+};
+
+struct pci *board_pci(struct board *b)
+{
+	return b->pci;
+}
+
+struct pci_hotplug *board_pci_hotplug(struct board *b)
+{
+	return b->hotplug;
+}
+
+static char events[256];
+
+void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
+	     const char *reason)
+{
+	size_t used = strlen(events);
+
+	(void)vm;
+	(void)by_guest;
+	assert_int_equal(event, VM_EVENT_DEVICE_DELETED);
+	snprintf(events + used, sizeof(events) - used, "%s;",
+		 reason ? reason : "(none)");
+}
+
+struct fixture {
+	struct pci_fixture m;
+	struct ged *ged;
+	struct devices devices;
+	struct board board;
+	struct vm vm;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct pci_hotplug_owner owner = { vm_device_ejected, &f->vm };
+	struct error e;
+
+	events[0] = '\0';
+	pci_fixture_init(&f->m);
+	assert_int_equal(ged_create(&f->ged, f->m.mmio, GED, f->m.irq, 18,
+				    f->m.loop, &e), 0);
+	assert_int_equal(pci_hotplug_create(&f->board.hotplug, f->m.mmio,
+					    HOTPLUG, f->ged, &owner, &e), 0);
+	f->board.pci = f->devices.pci = f->m.pci;
+	f->vm.board = &f->board;
+	f->vm.devices = &f->devices;
+	f->vm.loop = f->m.loop;
+	f->vm.state = VM_RUNNING;
+	f->vm.eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	pthread_mutex_init(&f->vm.machine_lock, NULL);
+	assert_int_equal(vm_devices_init(&f->vm, &e), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	while (f->devices.first)
+		devices_remove(&f->devices, f->devices.first);
+	vm_devices_deinit(&f->vm);
+	pci_hotplug_destroy(f->board.hotplug);
+	ged_destroy(f->ged);
+	pci_fixture_deinit(&f->m);
+	pthread_mutex_destroy(&f->vm.machine_lock);
+	free(f);
+	return 0;
+}
+
+static struct device *add(struct fixture *f, const char *id)
+{
+	const struct device_spec spec = {
+		.type = DEVICE_RNG, .id = id, .bus = 1, .slot = -1,
+	};
+	struct device *d;
+	struct error e;
+
+	assert_int_equal(vm_device_add(&f->vm, &spec, &d, &e), 0);
+	return d;
+}
+
+static void eject(struct fixture *f, uint32_t slot)
+{
+	mmio_put(&f->m, EJECT, 4, 1 << 8 | slot);
+}
+
+/* ---- tests --------------------------------------------------------------- */
+
+static void test_vm_device_goes_when_the_guest_lets_it(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d = add(f, "a");
+	struct error e;
+
+	assert_int_equal(mmio_get(&f->m, GED, 4), GED_PCI_HOTPLUG);
+	assert_int_equal(vm_device_remove(&f->vm, d, &e), 0);
+	run_loop(f->m.loop);
+	assert_ptr_equal(vm_device_find(&f->vm, "a"), d);
+	assert_string_equal(events, "");
+	mmio_put(&f->m, HOTPLUG + 4, 4, 1);
+	assert_int_equal(mmio_get(&f->m, REMOVE, 4), 1);
+	eject(f, 0);
+	/* At once for the guest, a little later in fact. */
+	assert_int_equal(ecam_get(&f->m, 1, 0, 0, 4), 0xffffffff);
+	assert_ptr_equal(vm_device_find(&f->vm, "a"), d);
+	run_loop(f->m.loop);
+	assert_null(vm_device_find(&f->vm, "a"));
+	assert_string_equal(events, "a;");
+	/* The place is free again, and its next owner is not ejected. */
+	add(f, "b");
+	run_loop(f->m.loop);
+	assert_non_null(vm_device_find(&f->vm, "b"));
+	assert_int_equal(ecam_get(&f->m, 1, 0, 0, 2), 0x1af4);
+}
+
+static void test_vm_device_guest_may_eject_on_its_own(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, "a");
+	add(f, NULL);
+	eject(f, 1);
+	eject(f, 1);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "(none);");
+	assert_non_null(vm_device_find(&f->vm, "a"));
+}
+
+static void test_vm_device_ejections_of_nothing_do_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, "a");
+	mmio_put(&f->m, EJECT, 4, 0);		/* the host bridge */
+	mmio_put(&f->m, EJECT, 4, 0xffffffff);
+	mmio_put(&f->m, EJECT, 4, 0x1000);
+	mmio_put(&f->m, EJECT, 4, 0x0120);
+	mmio_put(&f->m, EJECT, 4, 0x0105);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "");
+	assert_int_not_equal(ecam_get(&f->m, 0, 0, 0, 4), 0xffffffff);
+}
+
+static void test_vm_device_force_beats_a_late_ejection(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d = add(f, "a");
+
+	eject(f, 0);
+	vm_device_force_remove(&f->vm, d);
+	add(f, "b");
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;");
+	assert_non_null(vm_device_find(&f->vm, "b"));
+}
+
+static void test_vm_device_reset_completes_removals(void **state)
+{
+	struct fixture *f = *state;
+	struct device *a = add(f, "a");
+	struct error e;
+
+	add(f, "b");
+	add(f, "c");
+	assert_int_equal(vm_device_remove(&f->vm, a, &e), 0);
+	eject(f, 2);
+	vm_devices_settle(&f->vm);
+	assert_null(vm_device_find(&f->vm, "a"));
+	assert_non_null(vm_device_find(&f->vm, "b"));
+	assert_null(vm_device_find(&f->vm, "c"));
+	run_loop(f->m.loop);
+	assert_non_null(vm_device_find(&f->vm, "b"));
+}
+
+static void test_vm_device_before_the_start_needs_no_guest(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d;
+	struct error e;
+
+	f->vm.state = VM_PRELAUNCH;
+	d = add(f, "a");
+	assert_true(f->vm.tables_stale);
+	assert_int_equal(mmio_get(&f->m, GED, 4), 0);
+	assert_int_equal(vm_device_remove(&f->vm, d, &e), 0);
+	assert_null(vm_device_find(&f->vm, "a"));
+	assert_string_equal(events, "a;");
+}
+
+static void test_vm_device_after_the_end_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	const struct device_spec spec = { .type = DEVICE_RNG, .bus = -1,
+					  .slot = -1 };
+	struct device *d = add(f, "a");
+	struct error e;
+
+	f->vm.state = VM_SHUTDOWN;
+	assert_int_equal(vm_device_add(&f->vm, &spec, NULL, &e), -EPERM);
+	assert_int_equal(e.class, ERROR_INVALID_STATE);
+	assert_int_equal(vm_device_remove(&f->vm, d, &e), -EPERM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(test_vm_device_goes_when_the_guest_lets_it),
+		T(test_vm_device_guest_may_eject_on_its_own),
+		T(test_vm_device_ejections_of_nothing_do_nothing),
+		T(test_vm_device_force_beats_a_late_ejection),
+		T(test_vm_device_reset_completes_removals),
+		T(test_vm_device_before_the_start_needs_no_guest),
+		T(test_vm_device_after_the_end_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

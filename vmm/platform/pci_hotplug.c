@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* PCI hot-plug registers. vCPU threads and the main one, machine lock held. */
+#include "platform/pci_hotplug.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pci/pci.h"
+
+enum reg {
+	REG_BUSES = 0x00,
+	REG_SELECT = 0x04,
+	REG_ADDED = 0x08,
+	REG_REQUESTED = 0x0c,
+	REG_EJECT = 0x10,
+};
+
+#define REGISTER_BYTES 4
+
+struct pci_hotplug {
+	struct bus *mmio;
+	struct bus_range range;
+	struct ged *ged;
+	struct pci_hotplug_owner owner;
+	uint32_t buses;
+	uint32_t selected;
+	uint32_t added[PCI_ROOTS], requested[PCI_ROOTS];
+};
+
+static uint32_t take(uint32_t *mask)
+{
+	uint32_t value = *mask;
+
+	*mask = 0;
+	return value;
+}
+
+static void hotplug_read(void *opaque, uint64_t offset, uint8_t *data,
+			 unsigned int len)
+{
+	struct pci_hotplug *h = opaque;
+	uint32_t value = 0;
+
+	memset(data, 0, len);
+	if (len != REGISTER_BYTES)
+		return;
+	if (offset == REG_BUSES)
+		value = take(&h->buses);
+	else if (offset == REG_ADDED && h->selected < PCI_ROOTS)
+		value = take(&h->added[h->selected]);
+	else if (offset == REG_REQUESTED && h->selected < PCI_ROOTS)
+		value = take(&h->requested[h->selected]);
+	bus_put_le(data, len, value);
+}
+
+static void hotplug_write(void *opaque, uint64_t offset, const uint8_t *data,
+			  unsigned int len)
+{
+	struct pci_hotplug *h = opaque;
+	uint32_t value;
+
+	if (len != REGISTER_BYTES)
+		return;
+	value = (uint32_t)bus_get_le(data, len);
+	if (offset == REG_SELECT)
+		h->selected = value;
+	else if (offset == REG_EJECT)
+		h->owner.ejected(h->owner.opaque, value >> 8, value & 0xff);
+}
+
+static const struct bus_ops hotplug_ops = { hotplug_read, hotplug_write };
+
+int pci_hotplug_create(struct pci_hotplug **out, struct bus *mmio,
+		       uint64_t base, struct ged *ged,
+		       const struct pci_hotplug_owner *owner, struct error *e)
+{
+	struct pci_hotplug *h = calloc(1, sizeof(*h));
+	int ret;
+
+	if (!h)
+		return error_set(e, -ENOMEM, "out of memory");
+	h->mmio = mmio;
+	h->ged = ged;
+	h->owner = *owner;
+	h->range = (struct bus_range){
+		.base = base, .len_bytes = PCI_HOTPLUG_BYTES,
+		.ops = &hotplug_ops, .opaque = h,
+	};
+	ret = bus_add(mmio, &h->range);
+	if (ret) {
+		free(h);
+		return error_errno(e, ret, "PCI hot-plug registers");
+	}
+	*out = h;
+	return 0;
+}
+
+void pci_hotplug_destroy(struct pci_hotplug *h)
+{
+	if (!h)
+		return;
+	bus_remove(h->mmio, &h->range);
+	free(h);
+}
+
+static void tell(struct pci_hotplug *h, unsigned int bus)
+{
+	h->buses |= 1u << bus;
+	ged_raise(h->ged, GED_PCI_HOTPLUG);
+}
+
+void pci_hotplug_added(struct pci_hotplug *h, unsigned int bus,
+		       unsigned int slot)
+{
+	h->added[bus] |= 1u << slot;
+	tell(h, bus);
+}
+
+void pci_hotplug_request(struct pci_hotplug *h, unsigned int bus,
+			 unsigned int slot)
+{
+	h->requested[bus] |= 1u << slot;
+	tell(h, bus);
+}
+
+void pci_hotplug_gone(struct pci_hotplug *h, unsigned int bus,
+		      unsigned int slot)
+{
+	h->added[bus] &= ~(1u << slot);
+	h->requested[bus] &= ~(1u << slot);
+}
+
+void pci_hotplug_reset(struct pci_hotplug *h)
+{
+	h->buses = h->selected = 0;
+	memset(h->added, 0, sizeof(h->added));
+	memset(h->requested, 0, sizeof(h->requested));
+}

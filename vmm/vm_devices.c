@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Devices that come and go. Main thread; vm_device_ejected() runs on vCPU
+ * threads with the machine lock held, and leaves the rest to on_ejected().
+ */
+#include "vm_devices.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "block/block.h"
+#include "vm_internal.h"
+
+/* Not before the guest runs: then there is nobody to tell. */
+static bool guest_knows(const struct vm *vm)
+{
+	return vm->state != VM_PRELAUNCH;
+}
+
+static int check_state(const struct vm *vm, struct error *e)
+{
+	if (vm->state != VM_SHUTDOWN)
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+			       "the VM has ended");
+}
+
+static struct pci_hotplug *hotplug(const struct vm *vm)
+{
+	return board_pci_hotplug(vm->board);
+}
+
+int vm_device_add(struct vm *vm, const struct device_spec *spec,
+		  struct device **out, struct error *e)
+{
+	const struct pci_function *f;
+	struct device *device;
+	int ret = check_state(vm, e);
+
+	if (!ret)
+		ret = devices_add(vm->devices, spec, &device, e);
+	if (ret)
+		return ret;
+	f = device_function(device);
+	if (guest_knows(vm)) {
+		pthread_mutex_lock(&vm->machine_lock);
+		pci_hotplug_added(hotplug(vm), f->bus, f->slot);
+		pthread_mutex_unlock(&vm->machine_lock);
+	} else {
+		vm->tables_stale = true;
+	}
+	if (out)
+		*out = device;
+	return 0;
+}
+
+void vm_device_force_remove(struct vm *vm, struct device *device)
+{
+	const struct pci_function *f = device_function(device);
+	unsigned int bus = f->bus, slot = f->slot;
+	char id[256];
+	bool named = device->id;
+
+	snprintf(id, sizeof(id), "%s", named ? device->id : "");
+	devices_remove(vm->devices, device);
+	pthread_mutex_lock(&vm->machine_lock);
+	vm->ejected[bus] &= ~(1u << slot);
+	pci_hotplug_gone(hotplug(vm), bus, slot);
+	pthread_mutex_unlock(&vm->machine_lock);
+	if (!guest_knows(vm))
+		vm->tables_stale = true;
+	vm_emit(vm, VM_EVENT_DEVICE_DELETED, false, named ? id : NULL);
+}
+
+int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
+{
+	const struct pci_function *f = device_function(device);
+	int ret = check_state(vm, e);
+
+	if (ret)
+		return ret;
+	if (!guest_knows(vm)) {
+		vm_device_force_remove(vm, device);
+		return 0;
+	}
+	devices_mark_removing(device);
+	pthread_mutex_lock(&vm->machine_lock);
+	pci_hotplug_request(hotplug(vm), f->bus, f->slot);
+	pthread_mutex_unlock(&vm->machine_lock);
+	return 0;
+}
+
+struct device *vm_device_first(const struct vm *vm)
+{
+	return devices_first(vm->devices);
+}
+
+struct device *vm_device_find(const struct vm *vm, const char *id)
+{
+	return devices_find(vm->devices, id);
+}
+
+int vm_disk_check(const struct config_disk *disk, struct error *e)
+{
+	struct block_file *file = NULL;
+	int ret = block_open(&file, disk->path, disk->readonly, e);
+
+	block_close(file);
+	return ret;
+}
+
+struct pci *vm_pci(const struct vm *vm)
+{
+	return board_pci(vm->board);
+}
+
+/* ---- the guest's side ---------------------------------------------------- */
+
+void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot)
+{
+	struct vm *vm = opaque;
+	struct pci_function *f = pci_function_at(board_pci(vm->board), bus,
+						 slot);
+	uint64_t one = 1;
+
+	/* The host bridge is part of the board and stays. */
+	if (!f || f->hidden || (!bus && !slot))
+		return;
+	/* What the guest looks for after this is no longer there. */
+	pci_hide(f);
+	vm->ejected[bus] |= 1u << slot;
+	(void)!write(vm->eject_watch.fd, &one, sizeof(one));
+}
+
+static void remove_at(struct vm *vm, unsigned int bus, unsigned int slot)
+{
+	struct device *device = devices_at(vm->devices, bus, slot);
+
+	if (device)
+		vm_device_force_remove(vm, device);
+}
+
+static void on_ejected(struct loop_watch *w, uint32_t events)
+{
+	struct vm *vm = w->opaque;
+	uint32_t slots[PCI_ROOTS];
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	pthread_mutex_lock(&vm->machine_lock);
+	memcpy(slots, vm->ejected, sizeof(slots));
+	memset(vm->ejected, 0, sizeof(vm->ejected));
+	pthread_mutex_unlock(&vm->machine_lock);
+	for (unsigned int bus = 0; bus < PCI_ROOTS; bus++)
+		for (unsigned int slot = 0; slot < PCI_SLOTS; slot++)
+			if (slots[bus] >> slot & 1)
+				remove_at(vm, bus, slot);
+}
+
+void vm_devices_settle(struct vm *vm)
+{
+	struct device *next;
+
+	for (struct device *d = devices_first(vm->devices); d; d = next) {
+		next = d->next;
+		if (d->removing || device_function(d)->hidden)
+			vm_device_force_remove(vm, d);
+	}
+}
+
+int vm_devices_init(struct vm *vm, struct error *e)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int ret;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "eventfd");
+	ret = loop_add(vm->loop, &vm->eject_watch, fd, EPOLLIN, on_ejected,
+		       vm);
+	if (ret) {
+		close(fd);
+		return error_errno(e, ret, "event loop");
+	}
+	return 0;
+}
+
+void vm_devices_deinit(struct vm *vm)
+{
+	int fd = vm->eject_watch.fd;
+
+	if (fd < 0)
+		return;
+	loop_remove(&vm->eject_watch);
+	close(fd);
+}

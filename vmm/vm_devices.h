@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Devices that come and go while the VM is there. Main thread.
+ *
+ * Before the first `cont` the guest knows of nothing, and a change is only one
+ * of the configuration. Later the guest is told through ACPI (platform/
+ * pci_hotplug.h); a device is gone when the guest has let it go, when the VM is
+ * reset, or by force. VM_EVENT_DEVICE_DELETED says so, also when it was the
+ * guest's own idea; its reason is the id, NULL for a device without.
+ */
+#ifndef MOTE_VM_DEVICES_H
+#define MOTE_VM_DEVICES_H
+
+#include "devices.h"
+#include "vm.h"
+
+/* devices_add(), and the guest hears of it. -EPERM: the VM has ended. */
+int vm_device_add(struct vm *vm, const struct device_spec *spec,
+		  struct device **out, struct error *e);
+/*
+ * Asks the guest to let it go; asking again reminds it. When the guest has not
+ * started yet the device is gone on return.
+ */
+int vm_device_remove(struct vm *vm, struct device *device, struct error *e);
+/* Takes it away at once, whatever the guest does with it. */
+void vm_device_force_remove(struct vm *vm, struct device *device);
+
+/* As devices_first(), devices_find(). */
+struct device *vm_device_first(const struct vm *vm);
+struct device *vm_device_find(const struct vm *vm, const char *id);
+/* Whether such a disk can be opened now; nothing stays open. */
+int vm_disk_check(const struct config_disk *disk, struct error *e);
+/* For query-pci. */
+struct pci *vm_pci(const struct vm *vm);
+
+#endif
