@@ -26,6 +26,7 @@ void config_init(struct vm_config *c)
 		.memory.size_bytes = CONFIG_DEFAULT_MEMORY,
 		.cpus.count = 1,
 		.pmem_max = CONFIG_DEFAULT_PMEM_MAX,
+		.disk_controllers = CONFIG_DISK_CONTROLLERS,
 		.serial.kind = CHAR_STDIO,
 		.rng = true,
 		.monitor.fd = -1,

@@ -104,6 +104,7 @@ struct vm_config {
 	struct config_cpus cpus;
 	struct config_disk *disks;
 	size_t disk_count;
+	unsigned int disk_controllers;	/* numbers that disk-add may use */
 	struct config_rootfs rootfs;
 	struct config_pmem *pmems;
 	size_t pmem_count;

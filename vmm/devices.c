@@ -45,20 +45,33 @@ static int boot_device(struct devices *d, enum device_type type,
 
 /* ---- disks --------------------------------------------------------------- */
 
+/* As disk-add would have placed it; 0: there is no room for it. */
+static unsigned int boot_address(const struct vm_config *c, unsigned int n)
+{
+	return n < c->disk_controllers * CONFIG_DISK_LUNS ?
+		       CONFIG_DISK_ADDRESS(0, n) : 0;
+}
+
 /* The root disk is /dev/vda: before all others. */
 static int boot_disks(struct devices *d, struct error *e)
 {
 	const struct vm_config *c = d->p.config;
-	const struct config_disk root = {
+	struct config_disk disk = {
 		.path = c->rootfs.path, .id = "rootfs", .queues = 1,
+		.address = boot_address(c, 0),
 	};
+	unsigned int n = 0;
 	int ret = 0;
 
-	if (root.path && c->rootfs.type == ROOTFS_DISK)
-		ret = boot_device(d, DEVICE_DISK, root.id, &root, e);
-	for (size_t i = 0; !ret && i < c->disk_count; i++)
-		ret = boot_device(d, DEVICE_DISK, c->disks[i].id,
-				  &c->disks[i], e);
+	if (disk.path && c->rootfs.type == ROOTFS_DISK) {
+		ret = boot_device(d, DEVICE_DISK, disk.id, &disk, e);
+		n++;
+	}
+	for (size_t i = 0; !ret && i < c->disk_count; i++) {
+		disk = c->disks[i];
+		disk.address = boot_address(c, n++);
+		ret = boot_device(d, DEVICE_DISK, disk.id, &disk, e);
+	}
 	return ret;
 }
 

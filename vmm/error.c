@@ -124,6 +124,7 @@ const char *error_class_name(enum error_class class)
 		[ERROR_UNKNOWN_GUEST_OS] = "UnknownGuestOS",
 		[ERROR_INVALID_CONFIG] = "InvalidConfig",
 		[ERROR_COMMAND_NOT_FOUND] = "CommandNotFound",
+		[ERROR_DEVICE_NOT_FOUND] = "DeviceNotFound",
 	};
 
 	return names[class];

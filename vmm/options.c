@@ -500,6 +500,30 @@ static int set_net(struct vm_config *c, const struct option *o,
 			    text ? text : "null");
 }
 
+static int set_disk_controllers(struct vm_config *c, const struct option *o,
+				struct json_object *v, const char *label,
+				struct error *e)
+{
+	const char *text = json_object_get_string(v);
+
+	(void)o;
+	if (!text || text[0] < '0' || text[0] > '0' + CONFIG_DISK_CONTROLLERS ||
+	    text[1])
+		return error_config(e, -EINVAL, "%s: '%s' is not 0 to %d", label,
+				    text ? text : "null",
+				    CONFIG_DISK_CONTROLLERS);
+	c->disk_controllers = (unsigned int)(text[0] - '0');
+	return 0;
+}
+
+static struct json_object *get_disk_controllers(const struct vm_config *c,
+						const struct option *o)
+{
+	(void)o;
+	return c->disk_controllers == CONFIG_DISK_CONTROLLERS ? NULL :
+	       json_object_new_int64(c->disk_controllers);
+}
+
 /* Options that are one member of vm_config. */
 static const struct field plain[] = {
 	FIELD(vm_config, FIELD_STRING, kernel, .name = "kernel"),
@@ -590,6 +614,11 @@ const struct option options[] = {
 	  .help = "virtio-blk, in this order from /dev/vda",
 	  .repeatable = true, .bare = "path", .fields = disk_fields,
 	  .set = set_disks, .get = get_disks },
+	{ .name = "disk-controllers", .key = "disk-controllers",
+	  .argument = "N",
+	  .help = "0 to 4, default 4: controller numbers that the monitor's\n"
+		  "disk-add may use, 64 disks each",
+	  .set = set_disk_controllers, .get = get_disk_controllers },
 	{ .name = "rootfs", .key = "rootfs", .argument = "FILE[,...]",
 	  .help = "root image",
 	  .bare = "path", .fields = rootfs_fields,
@@ -681,8 +710,7 @@ const struct option *option_by_key(const char *key)
 }
 
 const char *const options_planned[] = {
-	"disk-controllers", "vsock", "9p",
-	"balloon", "incoming", NULL,
+	"vsock", "9p", "balloon", "incoming", NULL,
 };
 
 bool option_is_planned(const char *name)

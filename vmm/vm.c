@@ -288,7 +288,8 @@ void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
 
 	*out = (struct vm_cpu_info){
 		.index = i,
-		.thread_id = vcpus_thread_id(vm->vcpus, i),
+		.thread_id = i < vcpus_count(vm->vcpus) ?
+				     vcpus_thread_id(vm->vcpus, i) : 0,
 		.thread = i % c->threads,
 		.core = i / c->threads % c->cores,
 		.socket = i / c->threads / c->cores,

@@ -102,10 +102,11 @@ void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
 
 struct vm_cpu_info {
 	unsigned int index;
-	pid_t thread_id;
+	pid_t thread_id;	/* 0: it is not there yet */
 	unsigned int socket, core, thread;
 };
 size_t vm_cpu_count(const struct vm *vm);
+/* index: below vm_config()->cpus.max */
 void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "block/block.h"
+#include "virtio/virtio_pci.h"
 #include "vm_internal.h"
 
 /* Not before the guest runs: then there is nobody to tell. */
@@ -112,9 +113,44 @@ int vm_disk_check(const struct config_disk *disk, struct error *e)
 	return ret;
 }
 
-struct pci *vm_pci(const struct vm *vm)
+bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
+		 struct vm_pci_slot *out)
 {
-	return board_pci(vm->board);
+	const struct device *device = devices_at(vm->devices, bus, slot);
+	const struct pci_function *f;
+
+	*out = (struct vm_pci_slot){ .id = device ? device->id : NULL };
+	pthread_mutex_lock(&vm->machine_lock);
+	f = pci_function_at(board_pci(vm->board), bus, slot);
+	if (f && f->hidden)
+		f = NULL;
+	if (f)
+		memcpy(out->config, f->config, sizeof(out->config));
+	for (unsigned int i = 0; f && i < PCI_BARS; i++) {
+		const struct pci_bar *b = &f->bars[i];
+
+		if (!b->range.len_bytes)
+			continue;
+		out->bars[i].len_bytes = b->range.len_bytes;
+		out->bars[i].address = b->range.attached ? b->range.base :
+							   b->home;
+		out->bars[i].is_64bit = b->is_64bit;
+		out->bars[i].prefetchable = b->prefetchable;
+	}
+	pthread_mutex_unlock(&vm->machine_lock);
+	return f;
+}
+
+/* VIRTIO 1.2, 5.2.4: capacity, in sectors, is the first field. */
+uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device)
+{
+	uint8_t capacity[8];
+
+	pthread_mutex_lock(&vm->machine_lock);
+	virtio_reg_config_read(virtio_pci_device(device->pci), 0, capacity,
+			       sizeof(capacity));
+	pthread_mutex_unlock(&vm->machine_lock);
+	return bus_get_le(capacity, sizeof(capacity)) * BLOCK_SECTOR_BYTES;
 }
 
 /* ---- the guest's side ---------------------------------------------------- */

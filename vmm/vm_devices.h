@@ -30,7 +30,21 @@ struct device *vm_device_first(const struct vm *vm);
 struct device *vm_device_find(const struct vm *vm, const char *id);
 /* Whether such a disk can be opened now; nothing stays open. */
 int vm_disk_check(const struct config_disk *disk, struct error *e);
-/* For query-pci. */
-struct pci *vm_pci(const struct vm *vm);
+
+/* What is in a PCI slot, as the guest sees it now. */
+struct vm_pci_slot {
+	uint8_t config[64];		/* the header, little-endian */
+	struct {
+		uint64_t address, len_bytes;	/* 0: there is no such BAR */
+		bool is_64bit, prefetchable;
+	} bars[PCI_BARS];
+	const char *id;			/* NULL: none; as long as the device */
+};
+
+/* False: it is empty. bus < PCI_ROOTS, slot < PCI_SLOTS. */
+bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
+		 struct vm_pci_slot *out);
+/* The size of a disk as its driver sees it. */
+uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device);
 
 #endif

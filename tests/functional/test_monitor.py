@@ -11,63 +11,7 @@ import time
 import pytest
 
 from conftest import MOTE
-
-
-class Session:
-    """A QMP client: one JSON object a line."""
-
-    def __init__(self, path, negotiate=True):
-        for _ in range(200):
-            try:
-                self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.connect(str(path))
-                break
-            except OSError:
-                self.socket.close()
-                time.sleep(0.05)
-        self.socket.settimeout(180)
-        self.file = self.socket.makefile("rwb")
-        self.events = []
-        self.greeting = self.read()
-        if negotiate:
-            assert self.command("qmp_capabilities") == {}
-
-    def read(self):
-        line = self.file.readline()
-        assert line.endswith(b"\r\n"), line
-        return json.loads(line)
-
-    def send(self, data):
-        self.file.write(data)
-        self.file.flush()
-
-    def reply(self, name, **arguments):
-        message = {"execute": name, "id": name}
-        if arguments:
-            message["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.send(json.dumps(message).encode() + b"\n")
-        while True:
-            answer = self.read()
-            if "event" not in answer:
-                assert answer.pop("id") == name
-                return answer
-            self.events.append(answer)
-
-    def command(self, name, **arguments):
-        answer = self.reply(name, **arguments)
-        assert "return" in answer, answer
-        return answer["return"]
-
-    def event(self, name):
-        for event in self.events:
-            if event["event"] == name:
-                self.events.remove(event)
-                return event
-        while True:
-            answer = self.read()
-            if answer.get("event") == name:
-                return answer
-            self.events.append(answer)
+from qmp import Session
 
 
 @pytest.fixture

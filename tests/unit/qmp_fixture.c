@@ -77,6 +77,147 @@ static int refused(struct vm *vm, const char *command, struct error *e)
 			       command);
 }
 
+/* ---- its devices ---- */
+
+struct virtio_pci {
+	struct pci_function f;
+};
+
+struct device_spec fake_spec;
+struct config_disk fake_disk;
+char fake_source[64];
+
+static void destroy_device(struct vm *vm, struct device *d)
+{
+	struct device **link = &vm->devices;
+
+	while (*link != d)
+		link = &(*link)->next;
+	*link = d->next;
+	if (d->type == DEVICE_DISK) {
+		config_disk_deinit(d->config);
+		free(d->config);
+	}
+	free(d->pci);
+	free(d->id);
+	free(d);
+}
+
+static void note_spec(const struct device_spec *spec)
+{
+	fake_spec = *spec;
+	config_disk_deinit(&fake_disk);
+	memset(&fake_disk, 0, sizeof(fake_disk));
+	fake_source[0] = '\0';
+	if (spec->type == DEVICE_DISK)
+		assert_int_equal(config_disk_copy(&fake_disk, spec->config), 0);
+	else if (spec->config)
+		snprintf(fake_source, sizeof(fake_source), "%s",
+			 (const char *)spec->config);
+}
+
+int vm_device_add(struct vm *vm, const struct device_spec *spec,
+		  struct device **out, struct error *e)
+{
+	struct device *d;
+
+	if (refused(vm, "device_add", e))
+		return -EPERM;
+	note_spec(spec);
+	d = calloc(1, sizeof(*d));
+	d->pci = calloc(1, sizeof(*d->pci));
+	d->type = spec->type;
+	d->id = spec->id ? strdup(spec->id) : NULL;
+	if (spec->type == DEVICE_DISK) {
+		d->config = malloc(sizeof(struct config_disk));
+		assert_int_equal(config_disk_copy(d->config, spec->config), 0);
+	}
+	d->pci->f.bus = spec->bus < 0 ? 0 : (uint8_t)spec->bus;
+	d->pci->f.slot = spec->slot < 0 ? (uint8_t)++vm->next_slot :
+					  (uint8_t)spec->slot;
+	d->next = vm->devices;
+	vm->devices = d;
+	if (out)
+		*out = d;
+	return 0;
+}
+
+void vm_device_force_remove(struct vm *vm, struct device *device)
+{
+	char *id = device->id ? strdup(device->id) : NULL;
+
+	destroy_device(vm, device);
+	fake_vm_event(vm, VM_EVENT_DEVICE_DELETED, false, id);
+	free(id);
+}
+
+int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
+{
+	if (refused(vm, "device_del", e))
+		return -EPERM;
+	device->removing = true;
+	if (vm->state == VM_PRELAUNCH)
+		vm_device_force_remove(vm, device);
+	return 0;
+}
+
+void fake_vm_let_go(struct vm *vm, const char *id)
+{
+	struct device *d = vm_device_find(vm, id);
+
+	assert_non_null(d);
+	assert_true(d->removing);
+	vm_device_force_remove(vm, d);
+}
+
+struct device *vm_device_first(const struct vm *vm)
+{
+	return vm->devices;
+}
+
+struct device *vm_device_find(const struct vm *vm, const char *id)
+{
+	for (struct device *d = vm->devices; d; d = d->next)
+		if (d->id && !strcmp(d->id, id))
+			return d;
+	return NULL;
+}
+
+const struct pci_function *device_function(const struct device *device)
+{
+	return &device->pci->f;
+}
+
+int vm_disk_check(const struct config_disk *disk, struct error *e)
+{
+	if (!strncmp(disk->path, "/nowhere", 8))
+		return error_set(e, -ENOENT, "disk %s: not there", disk->path);
+	return 0;
+}
+
+bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
+		 struct vm_pci_slot *out)
+{
+	*out = (struct vm_pci_slot){ .config = { 0xf4, 0x1a, 0x42, 0x10 } };
+	out->config[0x0b] = 1;
+	out->bars[1].len_bytes = 0x4000;
+	out->bars[1].address = 0xc0000000;
+	for (struct device *d = vm->devices; d; d = d->next) {
+		if (d->pci->f.bus != bus || d->pci->f.slot != slot)
+			continue;
+		out->id = d->id;
+		return true;
+	}
+	return false;
+}
+
+uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device)
+{
+	(void)vm;
+	(void)device;
+	return 1 << 20;
+}
+
 int vm_stop(struct vm *vm, struct error *e)
 {
 	if (refused(vm, "stop", e))
@@ -169,6 +310,8 @@ int qmp_setup(void **state)
 	q->config = (struct config_monitor){ .path = q->path, .fd = -1 };
 	q->vm.state = VM_RUNNING;
 	q->vm.config.cpus.count = 2;
+	q->vm.config.cpus.max = 3;
+	q->vm.config.disk_controllers = 4;
 	qmp_log_lines = 0;
 	assert_int_equal(loop_create(&q->loop), 0);
 	qmp_start_monitor(q);
@@ -181,6 +324,10 @@ int qmp_teardown(void **state)
 	struct qmp *q = *state;
 
 	monitor_destroy(q->monitor);
+	while (q->vm.devices)
+		destroy_device(&q->vm, q->vm.devices);
+	config_disk_deinit(&fake_disk);
+	memset(&fake_disk, 0, sizeof(fake_disk));
 	loop_destroy(q->loop);
 	unlink(q->path);
 	assert_int_equal(rmdir(q->dir), 0);
@@ -241,6 +388,29 @@ void client_close(struct client *c)
 	free(c->buf);
 	c->buf = NULL;
 	c->fd = -1;
+}
+
+void client_send_fds(struct client *c, const char *text, const int *fds,
+		     size_t count)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(64 * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (char *)text, strlen(text) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+
+	assert_true(count <= 64);
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(h), fds, count * sizeof(int));
+	assert_int_equal(sendmsg(c->fd, &m, MSG_NOSIGNAL),
+			 (ssize_t)strlen(text));
 }
 
 void client_send(struct client *c, const char *text)

@@ -13,6 +13,7 @@
 
 #include "monitor/monitor.h"
 #include "vm.h"
+#include "vm_devices.h"
 
 /* The fake: notes what was called and tells events as the real one does. */
 struct vm {
@@ -23,6 +24,8 @@ struct vm {
 	void *event_opaque;
 	const char *fail;	/* this command is refused: InvalidState */
 	int powerdowns, resets, nmis;
+	struct device *devices;	/* only books are kept of them */
+	int next_slot;
 };
 
 struct qmp {
@@ -50,6 +53,13 @@ extern unsigned int qmp_log_lines;
 void fake_vm_event(struct vm *vm, enum vm_event event, bool by_guest,
 		   const char *reason);
 
+/* The guest lets a device go that it was asked for: there must be one. */
+void fake_vm_let_go(struct vm *vm, const char *id);
+/* The spec that the last device was made from, its disk and its rng source. */
+extern struct device_spec fake_spec;
+extern struct config_disk fake_disk;
+extern char fake_source[64];
+
 /* Lets the loop do all it has to do. */
 void qmp_settle(struct qmp *q);
 void qmp_run_ms(struct qmp *q, uint64_t ms);
@@ -66,6 +76,9 @@ void client_send(struct client *c, const char *text);
 char *client_line(struct client *c);
 /* True when nothing is there to be read. */
 bool client_is_quiet(struct client *c);
+/* The text with descriptors. */
+void client_send_fds(struct client *c, const char *text, const int *fds,
+		     size_t count);
 /* The next line must be this JSON but for a timestamp, which must be one. */
 void client_expect(struct client *c, const char *json);
 /* An orderly end: no line, no ECONNRESET. */

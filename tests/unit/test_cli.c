@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: cli help config config_json config_paths */
-/* LINK: option* block/vhd suboptions nearest error */
+/* LINK: option% block/vhd suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -314,8 +314,9 @@ static const struct {
 	{ { "--9p", "/srv,tag=x" }, { "--9p", "not supported" } },
 	{ { "--balloon" }, { "--balloon", "not supported" } },
 	{ { "--incoming", "defer" }, { "--incoming", "not supported" } },
-	{ { "--disk-controllers=4" },
-	  { "--disk-controllers", "not supported" } },
+	{ { "--disk-controllers=5" }, { "--disk-controllers", "'5'" } },
+	{ { "--disk-controllers=x" }, { "--disk-controllers", "'x'" } },
+	{ { "--disk-controllers=" }, { "--disk-controllers", "''" } },
 	{ { "--config" }, { "--config" } },
 	{ { "--config=" }, { "--config: empty" } },
 	{ { "--config", "/nowhere/x" }, { "--config", "/nowhere/x" } },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: config config_json config_paths */
-/* LINK: option* block/vhd suboptions nearest error */
+/* LINK: option% block/vhd suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: ctl ctl_args nearest monitor/server monitor/session monitor/framing utf8 monitor/dispatch monitor/commands_session monitor/commands_lifecycle monitor/commands_query monitor/wait monitor/events char/listener exit_report loop error */
+/* LINK: ctl ctl_args nearest monitor/% utf8 config config_paths bus char/listener exit_report loop error */
 /* WITH: qmp_fixture */
 /* `mote ctl`: its arguments, and whole runs of it against a monitor. */
 #include "qmp_fixture.h"

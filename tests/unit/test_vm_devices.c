@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "block/block.h"
+#include "virtio/virtio_pci.h"
 #include "vm_devices.h"
 #include "vm_internal.h"
 
@@ -106,6 +107,20 @@ int block_open(struct block_file **out, const char *path, bool readonly,
 void block_close(struct block_file *f)
 {
 	assert_null(f);
+}
+
+struct virtio_device *virtio_pci_device(struct virtio_pci *v)
+{
+	return (struct virtio_device *)v;
+}
+
+void virtio_reg_config_read(struct virtio_device *d, uint64_t offset,
+			    uint8_t *data, uint32_t len)
+{
+	(void)d;
+	assert_int_equal(offset, 0);
+	assert_int_equal(len, 8);
+	bus_put_le(data, len, 3);
 }
 
 /* ---- the VM -------------------------------------------------------------- */
@@ -320,6 +335,24 @@ static void test_vm_device_after_the_end_is_refused(void **state)
 	assert_int_equal(vm_device_remove(&f->vm, d, &e), -EPERM);
 }
 
+static void test_vm_device_says_what_the_guest_sees(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_pci_slot slot;
+
+	add(f, "a");
+	assert_true(vm_pci_slot(&f->vm, 1, 0, &slot));
+	assert_string_equal(slot.id, "a");
+	assert_int_equal(bus_get_le(slot.config, 2), 0x1af4);
+	assert_true(vm_pci_slot(&f->vm, 0, 0, &slot));
+	assert_null(slot.id);
+	assert_false(vm_pci_slot(&f->vm, 1, 1, &slot));
+	assert_int_equal(vm_disk_size_bytes(&f->vm, vm_device_find(&f->vm, "a")),
+			 3 * 512);
+	eject(f, 0);
+	assert_false(vm_pci_slot(&f->vm, 1, 0, &slot));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +364,7 @@ int main(void)
 		T(test_vm_device_reset_completes_removals),
 		T(test_vm_device_before_the_start_needs_no_guest),
 		T(test_vm_device_after_the_end_is_refused),
+		T(test_vm_device_says_what_the_guest_sees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

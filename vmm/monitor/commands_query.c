@@ -68,23 +68,35 @@ static struct json_object *number(unsigned int n)
 	return json_object_new_int64(n);
 }
 
+static struct json_object *cpu_props_json(const struct vm_cpu_info *info)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "core-id", number(info->core));
+	json_object_object_add(o, "thread-id", number(info->thread));
+	json_object_object_add(o, "socket-id", number(info->socket));
+	return o;
+}
+
+static struct json_object *cpu_path_json(const struct vm_cpu_info *info)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/machine/unattached/device[%u]",
+		 info->index);
+	return json_object_new_string(path);
+}
+
 /* target: the guest's architecture is the host's, named alike by both. */
 static struct json_object *cpu_json(const struct vm_cpu_info *info,
 				    const char *target)
 {
 	struct json_object *o = json_object_new_object();
-	struct json_object *props = json_object_new_object();
-	char path[48];
 
-	snprintf(path, sizeof(path), "/machine/unattached/device[%u]",
-		 info->index);
-	json_object_object_add(props, "core-id", number(info->core));
-	json_object_object_add(props, "thread-id", number(info->thread));
-	json_object_object_add(props, "socket-id", number(info->socket));
 	json_object_object_add(o, "thread-id",
 			       json_object_new_int64(info->thread_id));
-	json_object_object_add(o, "props", props);
-	json_object_object_add(o, "qom-path", json_object_new_string(path));
+	json_object_object_add(o, "props", cpu_props_json(info));
+	json_object_object_add(o, "qom-path", cpu_path_json(info));
 	json_object_object_add(o, "cpu-index", number(info->index));
 	json_object_object_add(o, "target", json_object_new_string(target));
 	return o;
@@ -109,6 +121,98 @@ static int query_cpus_fast(struct session *s, struct json_object *args,
 	return 0;
 }
 
+/* What QEMU had before 2.12, in its spelling. */
+static int query_cpus(struct session *s, struct json_object *args,
+		      struct json_object **result, struct error *e)
+{
+	struct json_object *list = json_object_new_array(), *o;
+	struct vm *vm = s->monitor->vm;
+	struct vm_cpu_info info;
+
+	(void)args;
+	(void)e;
+	for (size_t i = 0; i < vm_cpu_count(vm); i++) {
+		vm_cpu_info(vm, i, &info);
+		o = json_object_new_object();
+		json_object_object_add(o, "CPU", number(info.index));
+		json_object_object_add(o, "current",
+				       json_object_new_boolean(!i));
+		json_object_object_add(o, "halted", json_object_new_boolean(0));
+		json_object_object_add(o, "qom_path", cpu_path_json(&info));
+		json_object_object_add(o, "thread_id",
+				       json_object_new_int64(info.thread_id));
+		json_object_object_add(o, "props", cpu_props_json(&info));
+		json_object_array_add(list, o);
+	}
+	*result = list;
+	return 0;
+}
+
+/* Every place for a vCPU; one that is taken has a path. */
+static int query_hotpluggable_cpus(struct session *s, struct json_object *args,
+				   struct json_object **result,
+				   struct error *e)
+{
+	struct json_object *list = json_object_new_array(), *o;
+	struct vm *vm = s->monitor->vm;
+	struct vm_cpu_info info;
+	struct utsname host;
+	char type[96];
+
+	(void)args;
+	(void)e;
+	uname(&host);
+	snprintf(type, sizeof(type), "host-%s-cpu", host.machine);
+	for (size_t i = 0; i < vm_config(vm)->cpus.max; i++) {
+		vm_cpu_info(vm, i, &info);
+		o = json_object_new_object();
+		json_object_object_add(o, "type", json_object_new_string(type));
+		json_object_object_add(o, "vcpus-count", number(1));
+		json_object_object_add(o, "props", cpu_props_json(&info));
+		if (i < vm_cpu_count(vm))
+			json_object_object_add(o, "qom-path",
+					       cpu_path_json(&info));
+		json_object_array_add(list, o);
+	}
+	*result = list;
+	return 0;
+}
+
+static struct json_object *chardev_json(const char *label,
+					const struct config_char *c)
+{
+	static const char *const kinds[] = {
+		[CHAR_STDIO] = "stdio", [CHAR_NULL] = "null",
+		[CHAR_FILE] = "file", [CHAR_UNIX] = "unix", [CHAR_PTY] = "pty",
+	};
+	struct json_object *o = json_object_new_object();
+	char name[300];
+
+	snprintf(name, sizeof(name), "%s%s%s", kinds[c->kind],
+		 c->path ? ":" : "", c->path ? c->path : "");
+	json_object_object_add(o, "label", json_object_new_string(label));
+	json_object_object_add(o, "filename", json_object_new_string(name));
+	json_object_object_add(o, "frontend-open", json_object_new_boolean(1));
+	return o;
+}
+
+static int query_chardev(struct session *s, struct json_object *args,
+			 struct json_object **result, struct error *e)
+{
+	const struct vm_config *c = vm_config(s->monitor->vm);
+
+	(void)args;
+	(void)e;
+	*result = json_object_new_array();
+	if (c->serial.kind != CHAR_NONE)
+		json_object_array_add(*result,
+				      chardev_json("serial0", &c->serial));
+	if (c->console.kind != CHAR_NONE)
+		json_object_array_add(*result,
+				      chardev_json("console0", &c->console));
+	return 0;
+}
+
 static const struct command commands[] = {
 	{
 		.name = "query-status",
@@ -130,6 +234,18 @@ static const struct command commands[] = {
 		.name = "query-cpus-fast",
 		.help = "The vCPUs, their threads and their places",
 		.run = query_cpus_fast,
+	}, {
+		.name = "query-cpus",
+		.help = "The same in the form that QEMU had before 2.12",
+		.run = query_cpus,
+	}, {
+		.name = "query-hotpluggable-cpus",
+		.help = "The places for vCPUs, and which are taken",
+		.run = query_hotpluggable_cpus,
+	}, {
+		.name = "query-chardev",
+		.help = "The back ends of the serial port and the console",
+		.run = query_chardev,
 	},
 };
 

@@ -7,11 +7,21 @@
 #include <string.h>
 
 #include "monitor/internal.h"
+#include "monitor/props.h"
 
 const struct command_group *const command_groups[] = {
 	&session_commands,
 	&lifecycle_commands,
 	&query_commands,
+	&device_commands,
+	&block_node_commands,
+	&object_commands,
+	&fd_commands,
+	&pci_commands,
+	&query_block_commands,
+	&schema_commands,
+	&disk_commands,
+	&resource_commands,
 	NULL,
 };
 
@@ -22,6 +32,9 @@ static const struct {
 } arg_types[] = {
 	[ARG_UINT] = { json_type_int, "integer" },
 	[ARG_ARRAY] = { json_type_array, "array" },
+	[ARG_STRING] = { json_type_string, "string" },
+	[ARG_BOOL] = { json_type_boolean, "boolean" },
+	[ARG_OBJECT] = { json_type_object, "object" },
 };
 
 static void complete(struct session *s, struct json_object *reply,
@@ -54,10 +67,20 @@ void reply_error(struct session *s, struct json_object *reply,
 uint64_t arg_uint(struct json_object *args, const char *name,
 		  uint64_t fallback)
 {
+	return prop_uint(args, name, fallback);
+}
+
+const char *arg_string(struct json_object *args, const char *name)
+{
 	struct json_object *o;
 
 	return json_object_object_get_ex(args, name, &o) ?
-	       json_object_get_uint64(o) : fallback;
+	       json_object_get_string(o) : NULL;
+}
+
+bool arg_bool(struct json_object *args, const char *name, bool fallback)
+{
+	return prop_bool(args, name, fallback);
 }
 
 /* NULL also for a string with a zero inside, which no name has. */
@@ -121,13 +144,30 @@ static const struct command_arg *find_arg(const struct command *c,
 	return NULL;
 }
 
-static int check_type(const struct command_arg *a, struct json_object *value,
-		      struct error *e)
+/* The types of our own commands are as loose as device_add's: `mote ctl` sends
+ * on and off as they are written. */
+static int check_loosely(const struct command_arg *a,
+			 struct json_object *value, struct error *e)
 {
+	const struct prop p = {
+		a->name, a->type == ARG_BOOL ? PROP_BOOL : PROP_UINT, false,
+	};
+
+	return prop_check(&p, value, e);
+}
+
+static int check_type(const struct command *c, const struct command_arg *a,
+		      struct json_object *value, struct error *e)
+{
+	if (c->resource && (a->type == ARG_BOOL || a->type == ARG_UINT))
+		return check_loosely(a, value, e);
 	if (!json_object_is_type(value, arg_types[a->type].type))
 		return error_set(e, -EINVAL, "Invalid parameter type for '%s', "
 				 "expected: %s", a->name,
 				 arg_types[a->type].name);
+	if (a->type == ARG_STRING && !plain_string(value))
+		return error_set(e, -EINVAL,
+				 "Parameter '%s' has a zero inside", a->name);
 	if (a->type == ARG_UINT && json_object_get_int64(value) < 0)
 		return error_set(e, -ERANGE,
 				 "Parameter '%s' must not be negative",
@@ -143,18 +183,23 @@ static int check_args(const struct command *c, struct json_object *args,
 	json_object_object_foreach(args, key, value) {
 		const struct command_arg *a = find_arg(c, key);
 
+		if (!a && c->open)
+			continue;
 		if (!a)
 			return error_set(e, -EINVAL,
 					 "Parameter '%s' is unexpected", key);
-		ret = check_type(a, value, e);
+		ret = check_type(c, a, value, e);
 		if (ret)
 			return ret;
 	}
 	for (const struct command_arg *a = c->args; a && a->name; a++)
 		if (a->required &&
 		    !json_object_object_get_ex(args, a->name, NULL))
-			return error_set(e, -EINVAL,
-					 "Parameter '%s' is missing", a->name);
+			return error_class_set(e, c->resource ?
+					       ERROR_MISSING_PARAMETER :
+					       ERROR_GENERIC, -EINVAL,
+					       "Parameter '%s' is missing",
+					       a->name);
 	return 0;
 }
 

@@ -119,6 +119,7 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		break;
 	case VM_EVENT_DEVICE_DELETED:
 		broadcast(m, "DEVICE_DELETED", deleted(reason));
+		wait_device_deleted(m, reason);
 		break;
 	case VM_EVENT_SHUTDOWN:
 		cause = shutdown_cause(m);

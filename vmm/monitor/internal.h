@@ -7,7 +7,10 @@
  *	framing.c	bytes → messages
  *	dispatch.c	a message → a command of the table → a reply
  *	commands_*.c	the commands, by subject
- *	wait.c		replies that come when the VM ends
+ *	block_nodes.c	images by name; objects.c: other back ends by name
+ *	props.c		values in QEMU's loose types
+ *	drivers.h	what device_add can make; drivers_*.c
+ *	wait.c		replies that come later
  *	events.c	what happens in the VM → all clients
  */
 #ifndef MOTE_MONITOR_INTERNAL_H
@@ -35,10 +38,14 @@ struct monitor {
 	struct listener listener;
 	struct session *sessions;
 	unsigned int session_count;
+	struct object *objects;		/* objects.h */
+	struct block_node *block_nodes;	/* block_nodes.h */
+	struct set_fd *fdsets;		/* commands_fd.c */
 	bool quit;			/* the VM was ended from here */
 };
 
 #define SESSION_IN_BYTES	4096
+#define SESSION_MAX_FDS		16
 
 struct waiter;
 
@@ -57,6 +64,10 @@ struct session {
 	bool eof;			/* nothing more comes */
 	bool deaf;			/* nothing can be sent any more */
 	bool dropped;			/* too much was queued */
+	int fds[SESSION_MAX_FDS];	/* came with the last that brought any */
+	unsigned int fd_count;
+	bool served;			/* a command since the last look at them */
+	struct named_fd *named_fds;	/* commands_fd.c */
 	struct json_object *reply;	/* to the command that runs, or NULL */
 	struct waiter *waiters;
 	unsigned int waiter_count;
@@ -90,6 +101,9 @@ void reply_error(struct session *s, struct json_object *reply,
 enum arg_type {
 	ARG_UINT,
 	ARG_ARRAY,
+	ARG_STRING,		/* without a zero inside */
+	ARG_BOOL,
+	ARG_OBJECT,
 };
 
 struct command_arg {
@@ -105,6 +119,8 @@ struct command {
 	const char *name;
 	const char *help;		/* one line, for `mote ctl` */
 	const struct command_arg *args;	/* ends with a NULL name; NULL: none */
+	bool open;			/* takes others too and checks them */
+	bool resource;			/* not QEMU's: classes of our own */
 	/*
 	 * args are checked against the table. 0 and *result (NULL for {}),
 	 * -errno and *e, or COMMAND_DEFERRED with session->reply taken over.
@@ -125,6 +141,15 @@ struct command_group {
 extern const struct command_group session_commands;
 extern const struct command_group lifecycle_commands;
 extern const struct command_group query_commands;
+extern const struct command_group device_commands;
+extern const struct command_group block_node_commands;
+extern const struct command_group object_commands;
+extern const struct command_group fd_commands;
+extern const struct command_group pci_commands;
+extern const struct command_group query_block_commands;
+extern const struct command_group schema_commands;
+extern const struct command_group disk_commands;
+extern const struct command_group resource_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];
@@ -133,14 +158,42 @@ extern const struct command_group *const command_groups[];
 uint64_t arg_uint(struct json_object *args, const char *name,
 		  uint64_t fallback);
 
+/* The value of an ARG_STRING, NULL when it was not given. */
+const char *arg_string(struct json_object *args, const char *name);
+bool arg_bool(struct json_object *args, const char *name, bool fallback);
+
+/* commands_fd.c */
+
+/* The next descriptor that came with the command; the caller's. -ENOENT. */
+int session_take_fd(struct session *s, struct error *e);
+/* Takes what getfd has kept under a name; the caller's. -ENOENT. */
+int session_named_fd(struct session *s, const char *name, struct error *e);
+void session_close_fds(struct session *s);
+/* A descriptor of a set, which keeps it. -ENOENT. */
+int fdset_fd(const struct monitor *m, unsigned int set, bool readonly);
+void fdsets_destroy(struct monitor *m);
+
 /* {"qemu": {…}, "package": …}, for the greeting and query-version. */
 struct json_object *version_json(void);
+
+/* commands_disk.c: the disk that args name by id, or path, or address. */
+struct device;
+int disk_find(struct vm *vm, struct json_object *args, const char *path,
+	      struct device **out, struct error *e);
 
 /* wait.c */
 extern const struct command_arg wait_args[];
 int wait_run(struct session *s, struct json_object *args,
 	     struct json_object **result, struct error *e);
 void wait_vm_ended(struct monitor *m);
+/*
+ * Asks the guest to let a device go, which has an id. The command's reply comes
+ * when it is gone, or at the timeout: then by force, or it is an error. What a
+ * handler returns.
+ */
+int wait_remove_device(struct session *s, struct device *device,
+		       uint64_t timeout_ms, bool force, struct error *e);
+void wait_device_deleted(struct monitor *m, const char *id);
 void wait_forget(struct session *s);
 
 /* events.c: a vm_event_fn; opaque is the monitor. */

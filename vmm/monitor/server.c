@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "monitor/block_nodes.h"
 #include "monitor/internal.h"
+#include "monitor/objects.h"
 
 /* A non-blocking client that finds it full is refused, not kept waiting. */
 #define BACKLOG		MONITOR_MAX_SESSIONS
@@ -143,6 +145,9 @@ void monitor_destroy(struct monitor *m)
 	flush_all(m);
 	while (m->sessions)
 		session_destroy(m->sessions);
+	objects_destroy(m);
+	block_nodes_destroy(m);
+	fdsets_destroy(m);
 	listener_close(&m->listener);
 	free(m);
 }

@@ -121,14 +121,51 @@ bool session_flush(struct session *s)
 	return false;
 }
 
-/*
- * Without room for control data: descriptors that a client sends along are
- * closed by the kernel (unix(7), SCM_RIGHTS).
- */
+static void drop_fds(struct session *s)
+{
+	while (s->fd_count)
+		close(s->fds[--s->fd_count]);
+}
+
+/* What is not claimed by the time that others come is closed. */
+static void take_fds(struct session *s, struct msghdr *m)
+{
+	bool first = true;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		const int *fds = (const int *)CMSG_DATA(c);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		if (first)
+			drop_fds(s);
+		first = false;
+		for (size_t i = 0; i < count; i++) {
+			if (s->fd_count < SESSION_MAX_FDS)
+				s->fds[s->fd_count++] = fds[i];
+			else
+				close(fds[i]);
+		}
+	}
+}
+
+/* Descriptors beyond the room for them are closed by the kernel (unix(7)). */
 static void receive(struct session *s)
 {
-	ssize_t n = recv(s->watch.fd, s->in, sizeof(s->in), MSG_DONTWAIT);
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(SESSION_MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = { s->in, sizeof(s->in) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(s->watch.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	if (n >= 0)
+		take_fds(s, &m);
 	if (n > 0) {
 		s->in_start = 0;
 		s->in_len = (size_t)n;
@@ -148,6 +185,7 @@ static void take_one(struct session *s)
 	case FRAMER_MESSAGE:
 		dispatch(s, message);
 		json_object_put(message);
+		s->served = true;
 		break;
 	case FRAMER_ERROR:
 		reply_error(s, NULL, &e);
@@ -159,7 +197,10 @@ static void take_one(struct session *s)
 	s->in_len -= used;
 }
 
-/* Commands are run as long as their replies find room. */
+/*
+ * Commands are run as long as their replies find room. Descriptors that no
+ * command wanted which came with them are closed.
+ */
 static void process(struct session *s)
 {
 	do {
@@ -167,6 +208,10 @@ static void process(struct session *s)
 			take_one(s);
 		session_flush(s);
 	} while (s->in_len && s->out_len < OUT_SOFT_BYTES && !s->dropped);
+	if (s->served && !s->in_len && !s->framer.depth) {
+		drop_fds(s);
+		s->served = false;
+	}
 }
 
 static void on_client(struct loop_watch *w, uint32_t events)
@@ -260,6 +305,7 @@ void session_destroy(struct session *s)
 	m->session_count--;
 	wait_forget(s);
 	drain(s);
+	session_close_fds(s);
 	loop_remove(&s->watch);
 	close(fd);
 	json_object_put(s->reply);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `wait`: replies that come when the VM ends, or at their timeout. Main thread.
- * A client that leaves takes only its own waiters along.
+ * Replies that come later: at the VM's end (`wait`), when the guest has let a
+ * device go (`disk-remove` and its like), or at their timeout. Main thread. A
+ * client that leaves takes only its own waiters along.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "exit_report.h"
 #include "monitor/internal.h"
+#include "vm_devices.h"
 
 #define NO_TIMEOUT	UINT64_MAX
 /* Longer ones (292 years) are cut: loop_timer_set() takes nanoseconds. */
@@ -19,6 +22,8 @@ struct waiter {
 	struct json_object *reply;
 	struct loop_timer timer;	/* watch.fd is -1 without a timeout */
 	uint64_t timeout_ms;
+	char *device;			/* its id; NULL: the VM's end */
+	bool force;			/* at the timeout, without the guest */
 };
 
 const struct command_arg wait_args[] = {
@@ -36,11 +41,16 @@ static void destroy(struct waiter *w)
 	w->session->waiter_count--;
 	loop_timer_deinit(&w->timer);
 	json_object_put(w->reply);
+	free(w->device);
 	free(w);
 }
 
-static int timed_out(uint64_t ms, struct error *e)
+static int timed_out(const char *device, uint64_t ms, struct error *e)
 {
+	if (device)
+		return error_set(e, -ETIMEDOUT, "the guest has not let '%s' go "
+				 "within %llu ms", device,
+				 (unsigned long long)ms);
 	return error_set(e, -ETIMEDOUT, "the VM has not ended within %llu ms",
 			 (unsigned long long)ms);
 }
@@ -48,14 +58,23 @@ static int timed_out(uint64_t ms, struct error *e)
 static void on_timeout(void *opaque)
 {
 	struct waiter *w = opaque;
+	struct vm *vm = w->session->monitor->vm;
+	struct device *device = w->device ? vm_device_find(vm, w->device) :
+					    NULL;
 	struct error e;
 
-	timed_out(w->timeout_ms, &e);
+	/* Then the reply comes by the event, and the waiter goes. */
+	if (device && w->force) {
+		vm_device_force_remove(vm, device);
+		return;
+	}
+	timed_out(w->device, w->timeout_ms, &e);
 	reply_error(w->session, json_object_get(w->reply), &e);
 	destroy(w);
 }
 
-static int add(struct session *s, uint64_t timeout_ms, struct error *e)
+static int add(struct session *s, const char *device, uint64_t timeout_ms,
+	       bool force, struct error *e)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 	int ret;
@@ -65,12 +84,18 @@ static int add(struct session *s, uint64_t timeout_ms, struct error *e)
 	w->session = s;
 	w->timer.watch.fd = -1;
 	w->timeout_ms = timeout_ms;
+	w->force = force;
+	w->device = device ? strdup(device) : NULL;
+	if (device && !w->device) {
+		ret = error_set(e, -ENOMEM, "out of memory");
+		goto err_free;
+	}
 	if (timeout_ms != NO_TIMEOUT) {
 		ret = loop_timer_init(s->monitor->loop, &w->timer, on_timeout,
 				      w);
 		if (ret) {
-			free(w);
-			return error_errno(e, ret, "timer");
+			error_errno(e, ret, "timer");
+			goto err_free;
 		}
 		if (timeout_ms > MAX_TIMEOUT_MS)
 			timeout_ms = MAX_TIMEOUT_MS;
@@ -82,6 +107,19 @@ static int add(struct session *s, uint64_t timeout_ms, struct error *e)
 	s->waiters = w;
 	s->waiter_count++;
 	return COMMAND_DEFERRED;
+
+err_free:
+	free(w->device);
+	free(w);
+	return ret;
+}
+
+static int check_count(const struct session *s, struct error *e)
+{
+	if (s->waiter_count < SESSION_MAX_WAITERS)
+		return 0;
+	return error_set(e, -EBUSY, "a client waits at most %d times",
+			 SESSION_MAX_WAITERS);
 }
 
 int wait_run(struct session *s, struct json_object *args,
@@ -89,27 +127,72 @@ int wait_run(struct session *s, struct json_object *args,
 {
 	uint64_t ms = arg_uint(args, "timeout-ms", NO_TIMEOUT);
 	struct vm *vm = s->monitor->vm;
+	int ret;
 
 	if (vm_state(vm) == VM_SHUTDOWN) {
 		*result = exit_report_json(vm_exit_report(vm));
 		return 0;
 	}
 	if (!ms)
-		return timed_out(ms, e);
-	if (s->waiter_count == SESSION_MAX_WAITERS)
-		return error_set(e, -EBUSY, "a client waits at most %d times",
-				 SESSION_MAX_WAITERS);
-	return add(s, ms, e);
+		return timed_out(NULL, ms, e);
+	ret = check_count(s, e);
+	return ret ? ret : add(s, NULL, ms, false, e);
+}
+
+int wait_remove_device(struct session *s, struct device *device,
+		       uint64_t timeout_ms, bool force, struct error *e)
+{
+	struct vm *vm = s->monitor->vm;
+	char *id = strdup(device->id);
+	int ret;
+
+	if (!id)
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = check_count(s, e);
+	if (!ret)
+		ret = vm_device_remove(vm, device, e);
+	/* Before the guest runs there is nobody to wait for. */
+	device = ret ? NULL : vm_device_find(vm, id);
+	if (device && !timeout_ms && force)
+		vm_device_force_remove(vm, device);
+	else if (device && !timeout_ms)
+		ret = timed_out(id, 0, e);
+	else if (device)
+		ret = add(s, id, timeout_ms, force, e);
+	free(id);
+	return ret;
+}
+
+void wait_device_deleted(struct monitor *m, const char *id)
+{
+	for (struct session *s = m->sessions; s; s = s->next) {
+		struct waiter *next;
+
+		for (struct waiter *w = s->waiters; w; w = next) {
+			next = w->next;
+			if (!w->device || !id || strcmp(w->device, id))
+				continue;
+			reply_return(s, json_object_get(w->reply), NULL);
+			destroy(w);
+		}
+	}
 }
 
 void wait_vm_ended(struct monitor *m)
 {
+	struct error e;
+
+	error_class_set(&e, ERROR_INVALID_STATE, -EPERM, "the VM has ended");
 	for (struct session *s = m->sessions; s; s = s->next) {
 		while (s->waiters) {
 			struct waiter *w = s->waiters;
 
-			reply_return(s, json_object_get(w->reply),
-				     exit_report_json(vm_exit_report(m->vm)));
+			if (w->device)
+				reply_error(s, json_object_get(w->reply), &e);
+			else
+				reply_return(s, json_object_get(w->reply),
+					     exit_report_json(
+						     vm_exit_report(m->vm)));
 			destroy(w);
 		}
 	}

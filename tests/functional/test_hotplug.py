@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""Devices that come and go while a stock kernel runs: what the client says, what the guest sees, and that nothing stays behind."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from qmp import Session
+
+
+class Guest:
+    """A VM with a shell on its console and a monitor."""
+
+    def __init__(self, run, path, *args, **kwargs):
+        self.vm = run("--serial", "null", "--console", "stdio", "--monitor", path, *args, params="mote.test=shell", **kwargs)
+        self.monitor = Session(path)
+        self.vm.expect("MOTE-READY")
+        self.count = 0
+        self.sh("stty -echo; dmesg -n 1; echo 'wait_for() { n=0; until eval \"$1\"; do n=$((n+1)); [ $n -lt 300 ] || return 1;"
+                " sleep 0.1; done; }' >/tmp/lib; . /tmp/lib")
+
+    def sh(self, command, timeout=120):
+        """What a command printed; it must succeed."""
+        self.count += 1
+        start = len(self.vm.out)
+        self.vm.send(f"{command}\necho END-{self.count}-$?\n")
+        match = self.vm.expect(rf"END-{self.count}-(\d+)\r?\n", timeout=timeout, start=start)
+        text = self.vm.out[start:match.start()].decode(errors="replace").replace("\r", "")
+        assert match.group(1) == b"0", f"{command}: {text}"
+        return text
+
+    def wait_for(self, condition):
+        self.sh(f"wait_for '{condition}'")
+
+    def pid(self):
+        return self.vm.process.pid
+
+    def add_disk(self, name, path, **arguments):
+        self.monitor.command("blockdev-add", driver="raw", node_name=f"drive-{name}",
+                             file={"driver": "file", "filename": str(path)})
+        self.monitor.command("device_add", driver="virtio-blk-pci", drive=f"drive-{name}", id=name, romfile="", **arguments)
+
+    def delete(self, name):
+        self.monitor.command("device_del", id=name)
+        while self.monitor.event("DEVICE_DELETED")["data"].get("device") != name:
+            pass
+
+
+@pytest.fixture
+def boot(run, tmp_path):
+    def start(*args, **kwargs):
+        return Guest(run, tmp_path / "monitor", *args, **kwargs)
+
+    return start
+
+
+def image(path, megabytes=4, content=b""):
+    with open(path, "wb") as f:
+        f.write(content)
+        f.truncate(megabytes << 20)
+    return path
+
+
+def in_guest(g):
+    """The PCI addresses of what the guest sees."""
+    return set(g.sh("ls /sys/bus/pci/devices").split())
+
+
+def in_query(g):
+    """The same as query-pci has it."""
+    return {f"0000:{bus['bus']:02x}:{device['slot']:02x}.{device['function']}"
+            for bus in g.monitor.command("query-pci") for device in bus["devices"]}
+
+
+def disk_at(address):
+    """A shell word: the name of the disk in a PCI slot."""
+    return f"$(ls /sys/bus/pci/devices/0000:{address}.0/virtio*/block)"
+
+
+def held(pid):
+    """What a leak would let grow."""
+    with open(f"/proc/{pid}/maps") as f:
+        maps = sum(1 for _ in f)
+    return len(os.listdir(f"/proc/{pid}/fd")), maps
+
+
+def test_disks_come_and_go(boot, tmp_path):
+    """One after the other in one guest, since it is its start that takes time."""
+    boot_disk = image(tmp_path / "boot")
+    g = boot("-d", boot_disk, "-c", "2")
+
+    # In a slot of the first bus; the guest writes, the host reads.
+    g.add_disk("a", image(tmp_path / "a", content=b"from the host\n"), bus="pcie.0", addr="11")
+    g.wait_for(f"[ -b /dev/{disk_at('00:11')} ]")
+    assert "from the host" in g.sh(f"head -n 1 /dev/{disk_at('00:11')}")
+    g.sh(f"echo from the guest | dd of=/dev/{disk_at('00:11')} conv=fsync 2>/dev/null")
+    assert (tmp_path / "a").read_bytes().startswith(b"from the guest\n")
+    g.delete("a")
+    assert "00:11" not in " ".join(in_guest(g))
+    g.monitor.command("blockdev-del", node_name="drive-a")
+
+    # Another one at the same address, and one on a bus that was not there: its other slots work as well.
+    g.add_disk("b", image(tmp_path / "b", 8), bus="pcie.0", addr="11")
+    g.add_disk("c", image(tmp_path / "c"), bus="pcie.3", addr="1e")
+    g.wait_for(f"[ -b /dev/{disk_at('00:11')} ] && [ -b /dev/{disk_at('03:1e')} ]")
+    g.sh(f"[ $(cat /sys/block/{disk_at('00:11')}/size) = {8 << 11} ]")
+    g.add_disk("d", image(tmp_path / "d", content=b"on a new bus\n"), bus="pcie.3")
+    g.wait_for(f"[ -b /dev/{disk_at('03:00')} ]")
+    assert "on a new bus" in g.sh(f"head -n 1 /dev/{disk_at('03:00')}")
+    assert in_guest(g) == in_query(g)
+    assert g.monitor.reply("device_add", driver="virtio-rng-pci", bus="pcie.3", addr="1e")["error"]["class"] == "AlreadyAttached"
+
+    # All of a bus goes and comes again.
+    g.delete("c")
+    g.delete("d")
+    assert not any(address.startswith("0000:03") for address in in_guest(g))
+    g.add_disk("e", tmp_path / "c", bus="pcie.3", addr="1e")
+    g.wait_for(f"[ -b /dev/{disk_at('03:1e')} ]")
+
+    # A disk of the command line, and one that is mounted and busy: it is detached, and the VM lives.
+    g.monitor.command("disk-remove", path=str(boot_disk))
+    subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", image(tmp_path / "fs", 32)], check=True)
+    added = g.monitor.command("disk-add", path=str(tmp_path / "fs"), serial="the-fs")
+    assert (added["controller"], added["lun"], added["guest-name"]) == (0, 0, None)
+    g.wait_for(f"[ -e /sys/bus/pci/devices/{added['pci']}/virtio*/block ]")
+    g.sh(f"disk=$(ls /sys/bus/pci/devices/{added['pci']}/virtio*/block); [ $(cat /sys/block/$disk/serial) = the-fs ];"
+         " modprobe ext4; mkdir -p /mnt; mount -t ext4 /dev/$disk /mnt; dd if=/dev/zero of=/mnt/file bs=64k count=64 2>/dev/null")
+    g.vm.send("(while dd if=/dev/zero of=/mnt/file bs=64k count=64 conv=fsync 2>/dev/null; do :; done; echo writer is done)&\n")
+    g.monitor.command("disk-remove", id=added["id"])
+    g.vm.expect("writer is done")
+    assert added["pci"] not in in_guest(g)
+    g.sh("umount -l /mnt")
+
+    # The guest may let one go that it was not asked for.
+    g.sh("echo 0 > /sys/bus/pci/slots/17/power")  # 00:11
+    assert g.monitor.event("DEVICE_DELETED")
+    while g.monitor.reply("blockdev-del", node_name="drive-b").get("error"):
+        pass
+
+    # A guest that is stopped lets nothing go: an error in time, then by force; and a reset is an answer, too.
+    g.monitor.command("stop")
+    error = g.monitor.reply("disk-remove", path=str(tmp_path / "c"), timeout_ms=100)["error"]
+    assert "has not let 'e' go" in error["desc"]
+    g.monitor.command("disk-remove", path=str(tmp_path / "c"), timeout_ms=100, force=True)
+    g.monitor.command("device_add", driver="virtio-rng-pci", id="late", bus="pcie.7")
+    g.monitor.command("cont")
+    g.wait_for("[ -e /sys/bus/pci/devices/0000:07:00.0/driver ]")
+    assert in_guest(g) == in_query(g) | {"0000:03:1e.0"}  # torn out: the guest's driver still has it
+    g.monitor.command("stop")
+    g.monitor.command("device_del", id="late")
+    g.monitor.command("system_reset")
+    assert g.monitor.event("DEVICE_DELETED")["data"]["device"] == "late"
+    assert "0000:07:00.0" not in in_query(g)
+    g.monitor.command("quit")
+    assert g.vm.wait() == 0
+
+
+def test_devices_before_the_start_are_there_from_the_start(run, tmp_path):
+    path = tmp_path / "monitor"
+    vm = run("--paused", "--serial", "null", "--console", "stdio", "--monitor", path, params="mote.test=shell")
+    monitor = Session(path)
+    monitor.command("disk-add", path=str(image(tmp_path / "a")))
+    gone = monitor.command("disk-add", path=str(image(tmp_path / "b")))
+    monitor.command("disk-remove", id=gone["id"])
+    monitor.command("device_add", driver="virtio-rng-pci", id="r", bus="pcie.9", addr="1f")
+    monitor.command("cont")
+    vm.expect("MOTE-READY")
+    vm.send("ls /sys/block /sys/bus/pci/devices; dmesg | grep -c 'Load.*SSDT'; echo DO''NE\n")
+    vm.expect("^DONE")
+    assert b"vda" in vm.out and b"vdb" not in vm.out
+    assert b"0000:09:1f.0" in vm.out
+
+
+def add_and_remove(g, disk, times):
+    for _ in range(times):
+        added = g.monitor.command("disk-add", path=str(disk))
+        g.monitor.command("device_add", driver="virtio-rng-pci", id="r", bus="pcie.2")
+        g.wait_for(f"[ -e /sys/bus/pci/devices/{added['pci']}/virtio*/block ] &&"
+                   " [ -e /sys/bus/pci/devices/0000:02:00.0/driver ]")
+        g.monitor.command("disk-remove", id=added["id"])
+        g.delete("r")
+
+
+def no_leak(boot, tmp_path, times):
+    g = boot("-c", "2")
+    disk = image(tmp_path / "disk")
+    add_and_remove(g, disk, 2)
+    before = held(g.pid())
+    add_and_remove(g, disk, times)
+    assert held(g.pid()) == before
+
+
+def test_nothing_stays_of_what_has_gone(boot, tmp_path):
+    no_leak(boot, tmp_path, 8)
+
+
+@pytest.mark.long
+def test_nothing_stays_of_a_thousand(boot, tmp_path):
+    no_leak(boot, tmp_path, 1000)
+
+
+def many(boot, tmp_path, count):
+    """On one processor, whose interrupt vectors are used up at 88 disks: the others have INTx."""
+    g = boot("-c", "1", "-m", "1G", "--rng", "off")
+    disks = [g.monitor.command("disk-add", path=str(image(tmp_path / str(i), 1, b"%d\n" % i))) for i in range(count)]
+    assert len({disk["pci"] for disk in disks}) == count
+    g.sh(f"n=0; until [ $(ls -d /sys/block/vd* | wc -l) = {count} ]; do n=$((n+1)); [ $n -lt 1200 ]; sleep 0.1; done",
+         timeout=900)
+    assert in_guest(g) == in_query(g)
+    # Every one answers, whichever interrupt it has.
+    text = g.sh("for d in /sys/block/vd*; do head -n 1 /dev/${d##*/}; done", timeout=300)
+    assert sorted(map(int, text.split())) == list(range(count))
+    assert re.search(r"IO-APIC.*virtio", g.sh("cat /proc/interrupts"))
+    for i in (0, count // 2, count - 1):
+        g.monitor.command("disk-remove", id=disks[i]["id"])
+    again = g.monitor.command("disk-add", path=str(tmp_path / "0"))
+    assert again["pci"] == disks[0]["pci"]
+    g.wait_for(f"[ -e /sys/bus/pci/devices/{again['pci']}/virtio*/block ]")
+    assert g.sh(f"head -n 1 /dev/$(ls /sys/bus/pci/devices/{again['pci']}/virtio*/block)").strip() == "0"
+
+
+def test_more_disks_than_interrupt_vectors(boot, tmp_path):
+    many(boot, tmp_path, 100)
+
+
+@pytest.mark.long
+def test_256_disks(boot, tmp_path):
+    many(boot, tmp_path, 256)

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* The drivers that device_add knows: a table. Main thread. */
+#ifndef MOTE_MONITOR_DRIVERS_H
+#define MOTE_MONITOR_DRIVERS_H
+
+#include "monitor/internal.h"
+#include "monitor/props.h"
+#include "vm_devices.h"
+
+struct driver {
+	const char *name;
+	const struct prop *props;	/* its own, checked before add() */
+	/*
+	 * Adds the device. spec has id and place; type and config are to be
+	 * filled in, then vm_device_add().
+	 */
+	int (*add)(struct session *s, struct json_object *args,
+		   struct device_spec *spec, struct error *e);
+};
+
+/* Ends with a NULL name. */
+extern const struct driver drivers[];
+
+/* drivers_block.c */
+extern const struct prop driver_blk_props[];
+int driver_blk_add(struct session *s, struct json_object *args,
+		   struct device_spec *spec, struct error *e);
+
+#endif
