@@ -213,6 +213,39 @@ static inline struct bytes elf64_new(const struct elf_part *parts, size_t n,
 	return b;
 }
 
+/*
+ * Adds a table of sections, each at the file offset of its segment plus at. The
+ * file's pages stay where they are.
+ */
+struct elf_section {
+	unsigned int part;
+	uint64_t at, size, flags;
+	uint32_t type;
+};
+
+static inline void elf64_add_sections(struct bytes *b,
+				      const struct elf_section *sections,
+				      size_t n)
+{
+	struct bytes out = bytes_new(b->len + 64 * n);
+
+	memcpy(out.p, b->p, b->len);
+	put_le(out.p + 40, b->len, 8);
+	put_le(out.p + 58, 64, 2);
+	put_le(out.p + 60, n, 2);
+	for (size_t i = 0; i < n; i++) {
+		const struct elf_section *s = &sections[i];
+		uint8_t *sh = out.p + b->len + 64 * i;
+
+		put_le(sh + 4, s->type, 4);
+		put_le(sh + 8, s->flags, 8);
+		put_le(sh + 24, get_le(b->p + PHDR(s->part) + 8, 8) + s->at, 8);
+		put_le(sh + 32, s->size, 8);
+	}
+	bytes_free(b);
+	*b = out;
+}
+
 /* ---- compression --------------------------------------------------------- */
 
 static inline size_t pack_gzip(struct bytes in, uint8_t *out, size_t max)

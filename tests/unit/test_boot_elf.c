@@ -274,6 +274,94 @@ static void test_elf_file_shorter_than_said_is_refused(void **state)
 	bytes_free(&b);
 }
 
+#define MIB		(1ull << 20)
+#define SHDR(b, i)	((b).p + get_le((b).p + 40, 8) + 64 * (i))
+
+/* A read-only segment with code, and a writable one. */
+static struct bytes sectioned(void)
+{
+	static const struct elf_part two[] = {
+		{ 0x1000000, KERNEL_VADDR + 0x1000000, 4 * MIB, 4 * MIB },
+		{ 0x1400000, KERNEL_VADDR + 0x1400000, 4 * MIB, 4 * MIB },
+	};
+	static const struct elf_section sections[] = {
+		{ 0, 0, MIB, SHF_ALLOC | SHF_EXECINSTR, SHT_PROGBITS },
+		{ 0, MIB, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+		{ 0, 2 * MIB + 64, MIB, SHF_ALLOC, SHT_PROGBITS },
+		{ 1, 0, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+		{ 1, MIB, 2 * MIB, SHF_ALLOC, SHT_PROGBITS },
+		{ 1, 3 * MIB, MIB / 2, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+		{ 1, 7 * MIB / 2, MIB / 4, SHF_ALLOC, SHT_PROGBITS },
+		{ 0, 0, 4 * MIB, 0, SHT_PROGBITS },
+		{ 1, 0, 4 * MIB, SHF_ALLOC, SHT_NOBITS },
+	};
+	struct bytes b = elf64_new(two, 2, ENTRY, 0);
+
+	put_le(b.p + PHDR(0) + 4, PF_R | PF_X, 4);
+	put_le(b.p + PHDR(1) + 4, PF_R | PF_W, 4);
+	elf64_add_sections(&b, sections,
+			   sizeof(sections) / sizeof(sections[0]));
+	return b;
+}
+
+static void test_elf_sections_tell_what_is_constant(void **state)
+{
+	struct bytes b = sectioned();
+	uint64_t first = get_le(b.p + PHDR(0) + 8, 8);
+	uint64_t second = get_le(b.p + PHDR(1) + 8, 8);
+	struct elf_image elf;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(read_bytes(&elf, b.p, b.len, &e), 0);
+	assert_true(elf.segments[0].executable && !elf.segments[0].writable);
+	assert_true(!elf.segments[1].executable && elf.segments[1].writable);
+	assert_int_equal(elf.constant.count, 2);
+	assert_int_equal(elf.constant.data[0].from, first + MIB);
+	assert_int_equal(elf.constant.data[0].to, first + 3 * MIB + 64);
+	assert_int_equal(elf.constant.data[1].from, second + MIB);
+	assert_int_equal(elf.constant.data[1].to, second + 3 * MIB);
+	/* They are not needed. */
+	assert_true(elf.extent <= get_le(b.p + 40, 8));
+	bytes_free(&b);
+}
+
+static void test_elf_malformed_sections_are_passed_over(void **state)
+{
+	static const struct {
+		size_t at;
+		unsigned int len;
+		uint64_t value;
+	} bad[] = {
+		{ 40, 8, UINT64_MAX },	{ 40, 8, UINT64_MAX - 63 },
+		{ 40, 8, 1ull << 40 },	{ 58, 2, 63 },
+		{ 58, 2, 0xffff },	{ 60, 2, 0 },
+	};
+	struct elf_image elf;
+	struct error e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct bytes b = sectioned();
+
+		put_le(b.p + bad[i].at, bad[i].value, bad[i].len);
+		assert_int_equal(read_bytes(&elf, b.p, b.len, &e), 0);
+		assert_int_equal(elf.constant.count, 0);
+		bytes_free(&b);
+	}
+	/* Sizes and offsets that wrap, more sections than there are. */
+	for (unsigned int field = 24; field <= 32; field += 8) {
+		struct bytes b = sectioned();
+
+		for (unsigned int i = 0; i < 9; i++)
+			put_le(SHDR(b, i) + field, UINT64_MAX - i, 8);
+		put_le(b.p + 60, 0xffff, 2);
+		assert_int_equal(read_bytes(&elf, b.p, b.len, &e), 0);
+		assert_int_equal(elf.constant.count, 0);
+		bytes_free(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_elf_too_many_segments_are_refused),
 		cmocka_unit_test(test_elf_any_truncation_is_refused),
 		cmocka_unit_test(test_elf_file_shorter_than_said_is_refused),
+		cmocka_unit_test(test_elf_sections_tell_what_is_constant),
+		cmocka_unit_test(test_elf_malformed_sections_are_passed_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

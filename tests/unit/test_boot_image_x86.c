@@ -142,6 +142,65 @@ static void test_boot_zeros_of_the_file_are_not_mapped(void **state)
 	bytes_free(&elf);
 }
 
+#define MIB (1u << 20)
+
+/*
+ * Of code, 4 MiB are copied; of a writable segment, all but what its sections
+ * call constant.
+ */
+static void test_boot_what_will_be_written_is_copied(void **state)
+{
+	static const struct elf_part segments[] = {
+		{ KERNEL, KERNEL_VADDR + KERNEL, 7 * MIB, 7 * MIB },
+		{ KERNEL + 8 * MIB, KERNEL_VADDR + KERNEL + 8 * MIB, 4 * MIB,
+		  6 * MIB },
+	};
+	static const struct elf_section sections[] = {
+		{ 0, 0, 5 * MIB, SHF_ALLOC | SHF_EXECINSTR, SHT_PROGBITS },
+		{ 0, 5 * MIB, 2 * MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+		{ 1, 0, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+		{ 1, MIB, 2 * MIB, SHF_ALLOC, SHT_PROGBITS },
+		{ 1, 3 * MIB, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+	};
+	static const struct {
+		unsigned int from, to;
+		bool mapped;
+	} where[] = {
+		{ 0, 4 * MIB, false },		{ 4 * MIB, 7 * MIB, true },
+		{ 8 * MIB, 9 * MIB, false },	{ 9 * MIB, 11 * MIB, true },
+		{ 11 * MIB, 14 * MIB, false },
+	};
+	struct machine *m = *state;
+	struct bytes elf = elf64_new(segments, 2, ENTRY, 0);
+	const uint8_t *second = elf.p + get_le(elf.p + PHDR(1) + 8, 8);
+	size_t offset = (size_t)(second - elf.p);
+
+	put_le(elf.p + PHDR(0) + 4, PF_R | PF_X, 4);
+	put_le(elf.p + PHDR(1) + 4, PF_R | PF_W, 4);
+	elf64_add_sections(&elf, sections, 5);
+	m->open.cache = m->cache;
+	machine_boot(m, bzimage_pack(CODEC_LZ4, elf));
+	for (int i = 0; i < 2; i++) {
+		for (size_t j = 0; j < sizeof(where) / sizeof(where[0]); j++) {
+			const uint8_t *p = m->low + KERNEL;
+
+			assert_int_equal(is_mapped_from(p + where[j].from,
+							m->cache),
+					 where[j].mapped);
+			assert_int_equal(is_mapped_from(p + where[j].to - 1,
+							m->cache),
+					 where[j].mapped);
+		}
+		assert_memory_equal(m->low + KERNEL, elf.p + 0x1000, 7 * MIB);
+		assert_memory_equal(m->low + KERNEL + 8 * MIB, elf.p + offset,
+				    4 * MIB);
+		assert_int_equal(m->low[KERNEL + 13 * MIB], 0);
+		memset(m->low + KERNEL, 0x55, 14 * MIB);
+		assert_int_equal(machine_load(m), 0);
+	}
+	bytes_free(&elf);
+}
+
 static void test_boot_unusable_cache_directory_is_named(void **state)
 {
 	struct machine *m = *state;
@@ -417,6 +476,7 @@ int main(void)
 		T(test_boot_private_memory_maps_pages_of_the_cache),
 		T(test_boot_load_again_repairs_what_the_guest_changed),
 		T(test_boot_zeros_of_the_file_are_not_mapped),
+		T(test_boot_what_will_be_written_is_copied),
 		T(test_boot_unusable_cache_directory_is_named),
 		T(test_boot_full_cache_is_done_without),
 		T(test_boot_vmlinux_is_cached_without_what_follows),

@@ -17,6 +17,10 @@ _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN, "headers are read in place");
 
 #define MAX_HEADERS	128
 #define MAX_NOTES_BYTES	(64u << 10)
+#define MAX_SECTIONS	256
+/* A shorter range is not worth a mapping of its own. */
+#define MIN_CONSTANT	(1ull << 20)
+#define PADDING		4096u	/* that lies between two sections */
 /* xen/include/public/elfnote.h */
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
 
@@ -56,6 +60,9 @@ static Elf64_Ehdr widen_ehdr(const Elf32_Ehdr *h)
 		.e_phoff = h->e_phoff,
 		.e_phentsize = h->e_phentsize,
 		.e_phnum = h->e_phnum,
+		.e_shoff = h->e_shoff,
+		.e_shentsize = h->e_shentsize,
+		.e_shnum = h->e_shnum,
 	};
 }
 
@@ -70,6 +77,16 @@ static Elf64_Phdr widen_phdr(const Elf32_Phdr *h)
 		.p_filesz = h->p_filesz,
 		.p_memsz = h->p_memsz,
 		.p_align = h->p_align,
+	};
+}
+
+static Elf64_Shdr widen_shdr(const Elf32_Shdr *h)
+{
+	return (Elf64_Shdr){
+		.sh_type = h->sh_type,
+		.sh_flags = h->sh_flags,
+		.sh_offset = h->sh_offset,
+		.sh_size = h->sh_size,
 	};
 }
 
@@ -177,6 +194,8 @@ static int add_segment(struct elf_image *out, const struct reader *r,
 		.mem_bytes = p->p_memsz,
 		.paddr = p->p_paddr,
 		.vaddr = p->p_vaddr,
+		.writable = p->p_flags & PF_W,
+		.executable = p->p_flags & PF_X,
 	};
 	if (p->p_filesz && file_end > out->extent)
 		out->extent = file_end;
@@ -275,6 +294,78 @@ static int check_layout(struct elf_image *out, const struct reader *r,
 	return 0;
 }
 
+/* Sections of read-only segments may be called writable: Linux's .rodata. */
+static bool is_constant(const struct elf_image *out, const Elf64_Shdr *s)
+{
+	if (s->sh_type == SHT_NOBITS || !(s->sh_flags & SHF_ALLOC) ||
+	    (s->sh_flags & SHF_EXECINSTR))
+		return false;
+	for (size_t i = 0; i < out->count; i++) {
+		const struct elf_segment *seg = &out->segments[i];
+
+		if (s->sh_offset >= seg->file_offset &&
+		    s->sh_offset - seg->file_offset < seg->file_bytes)
+			return !seg->writable || !(s->sh_flags & SHF_WRITE);
+	}
+	return false;
+}
+
+static bool read_shdr(const struct elf_image *out, const struct reader *r,
+		      const Elf64_Ehdr *h, unsigned int i, Elf64_Shdr *s)
+{
+	size_t size = out->is64 ? sizeof(Elf64_Shdr) : sizeof(Elf32_Shdr);
+	Elf32_Shdr s32;
+	uint64_t at;
+
+	if (h->e_shentsize != size ||
+	    __builtin_add_overflow(h->e_shoff, i * size, &at))
+		return false;
+	if (out->is64)
+		return !rd(r, at, s, sizeof(*s), "", NULL);
+	if (rd(r, at, &s32, sizeof(s32), "", NULL))
+		return false;
+	*s = widen_shdr(&s32);
+	return true;
+}
+
+/*
+ * Loading needs no section headers: what is wrong with them ends this. Sections
+ * come in the order of their offsets; in another one fewer ranges are found.
+ */
+static void find_constant(struct elf_image *out, const struct reader *r,
+			  const Elf64_Ehdr *h)
+{
+	struct source_map *map = &out->constant;
+	uint64_t from = 0, to = 0;
+	Elf64_Shdr s;
+
+	for (unsigned int i = 0; i <= h->e_shnum; i++) {
+		bool more = i < h->e_shnum && i < MAX_SECTIONS &&
+			    map->count < SOURCE_MAP_RANGES &&
+			    read_shdr(out, r, h, i, &s);
+		uint64_t end;
+
+		if (more && (!is_constant(out, &s) ||
+			     __builtin_add_overflow(s.sh_offset, s.sh_size,
+						    &end)))
+			continue;
+		/* Padding between two of them is part of both. */
+		if (more && s.sh_offset >= to && s.sh_offset - to < PADDING) {
+			to = end;
+			continue;
+		}
+		if (to - from >= MIN_CONSTANT) {
+			map->data[map->count].from = from;
+			map->data[map->count].to = to;
+			map->count++;
+		}
+		if (!more)
+			return;
+		from = s.sh_offset;
+		to = end;
+	}
+}
+
 int elf_read(struct elf_image *out, int fd, uint64_t offset,
 	     uint64_t len_bytes, const char *name, struct error *e)
 {
@@ -305,7 +396,10 @@ int elf_read(struct elf_image *out, int fd, uint64_t offset,
 	/* read_phdr() has shown that the whole table is inside the file. */
 	if (h.e_phoff + (uint64_t)h.e_phnum * h.e_phentsize > out->extent)
 		out->extent = h.e_phoff + (uint64_t)h.e_phnum * h.e_phentsize;
-	return check_layout(out, &r, e);
+	ret = check_layout(out, &r, e);
+	if (!ret)
+		find_constant(out, &r, &h);
+	return ret;
 }
 
 const struct elf_segment *elf_find(const struct elf_image *elf, gpa_t gpa)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "boot/source.h"
 #include "error.h"
 #include "guest_mem.h"
 
@@ -23,6 +24,7 @@ struct elf_segment {
 	uint64_t mem_bytes;	/* ≥ file_bytes, not 0 */
 	gpa_t paddr;
 	uint64_t vaddr;
+	bool writable, executable;	/* PF_W, PF_X */
 };
 
 struct elf_image {
@@ -35,6 +37,12 @@ struct elf_image {
 	struct elf_segment segments[ELF_MAX_SEGMENTS];
 	size_t count;
 	uint64_t extent;	/* bytes of the file that all of this needs */
+	/*
+	 * Long ranges of the file, from the ELF header on, that the section
+	 * headers call neither code nor, in a writable segment, writable. A
+	 * hint, unchecked: what they hold will hardly be written to.
+	 */
+	struct source_map constant;
 };
 
 /* True when the first bytes of a file are an ELF's. */

@@ -166,6 +166,7 @@ out:
 int image_use_elf(struct boot_image *b, struct error *e)
 {
 	struct image_part part = { .codec = CODEC_COPY };
+	struct source_map constant;
 	int ret;
 
 	/* A pipe's copy is ours alone; a file's owner may change it. */
@@ -178,6 +179,7 @@ int image_use_elf(struct boot_image *b, struct error *e)
 	    part.len_bytes < MIN_CACHED_ELF || part.len_bytes > MAX_UNPACKED)
 		return 0;
 	/* Pages of the cache's copy can be shared; without it, it works too. */
+	constant = b->elf.constant;
 	ret = image_unpack(b, &part, NULL);
 	if (ret == -ECANCELED)
 		return error_set(e, ret, "%s: given up", b->kernel_path);
@@ -185,6 +187,8 @@ int image_use_elf(struct boot_image *b, struct error *e)
 		set_payload(b, b->kernel.fd, 0, false);
 		return read_payload(b, b->kernel.len_bytes, e);
 	}
+	/* The copy has no section headers. */
+	b->elf.constant = constant;
 	return 0;
 }
 

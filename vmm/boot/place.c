@@ -8,6 +8,11 @@
 #include <unistd.h>
 
 #define INITRD_ALIGN	4096u
+/*
+ * How much code is copied: what boots with fewer faults begins later, by half a
+ * million instructions a MiB.
+ */
+#define CODE_COPIED	(4ull << 20)
 
 bool place_is_ram(const struct boot_load_params *p, gpa_t base,
 		  uint64_t len_bytes)
@@ -109,18 +114,74 @@ static uint64_t map_pages(const struct place_elf_params *p,
 	return head;
 }
 
-static int place_extent(const struct place_elf_params *p,
-			const struct extent *x, struct guest_mem *m)
+static int copy(const struct place_elf_params *p, const struct extent *x,
+		struct guest_mem *m)
 {
-	uint64_t head, mapped, done;
-	int ret;
+	return source_pread_guest(p->fd, x->offset, m, x->gpa, x->len_bytes);
+}
 
-	head = map_pages(p, x, m, &mapped);
-	ret = source_pread_guest(p->fd, x->offset, m, x->gpa, head);
-	done = head + mapped;
-	if (!ret)
-		ret = source_pread_guest(p->fd, x->offset + done, m,
-					 x->gpa + done, x->len_bytes - done);
+/* The first len bytes of x, which is then what follows them. */
+static struct extent take(struct extent *x, uint64_t len_bytes)
+{
+	struct extent first = *x;
+
+	first.len_bytes = len_bytes;
+	x->offset += len_bytes;
+	x->gpa += len_bytes;
+	x->len_bytes -= len_bytes;
+	return first;
+}
+
+/* Maps x, and copies what is not whole pages. */
+static int share(const struct place_elf_params *p, struct extent *x,
+		 struct guest_mem *m)
+{
+	uint64_t mapped;
+	struct extent head = take(x, map_pages(p, x, m, &mapped));
+
+	take(x, mapped);
+	return copy(p, &head, m) ?: copy(p, x, m);
+}
+
+/* How much of the n bytes of s that are not constant is copied. */
+static uint64_t bytes_to_copy(const struct place_elf_params *p,
+			      const struct elf_segment *s, uint64_t n,
+			      uint64_t *code_left)
+{
+	if (s->writable || !p->map)
+		return n;
+	if (!s->executable)
+		return 0;
+	if (n > *code_left)
+		n = *code_left;
+	*code_left -= n;
+	return n;
+}
+
+/*
+ * What the guest will write to is copied, into huge pages: nobody would share
+ * it for long, and a mapped page costs up to three nested faults by then. That
+ * holds for code too, which Linux patches all over as it boots.
+ */
+static int place_extent(const struct place_elf_params *p,
+			const struct elf_segment *s, struct extent *x,
+			struct guest_mem *m, uint64_t *code_left)
+{
+	int ret = 0;
+
+	while (x->len_bytes && !ret) {
+		uint64_t at = x->offset - p->offset, from, to, n;
+		struct extent part;
+
+		source_map_next(&p->elf->constant, at, at + x->len_bytes,
+				&from, &to);
+		n = bytes_to_copy(p, s, from - at, code_left);
+		part = take(x, n);
+		ret = copy(p, &part, m);
+		part = take(x, to - at - n);
+		if (!ret)
+			ret = share(p, &part, m);
+	}
 	return ret;
 }
 
@@ -135,7 +196,8 @@ static int zero(const struct place_elf_params *p, struct guest_mem *m,
  * fill the page cache, and what the guest writes there could be no huge pages.
  */
 static int place_segment(const struct place_elf_params *p,
-			 const struct elf_segment *s, struct guest_mem *m)
+			 const struct elf_segment *s, struct guest_mem *m,
+			 uint64_t *code_left)
 {
 	uint64_t at = s->file_offset, end = at + s->file_bytes;
 	int ret = 0;
@@ -152,7 +214,7 @@ static int place_segment(const struct place_elf_params *p,
 		x.len_bytes = to - from;
 		x.gpa = gpa + (from - at);
 		if (!ret)
-			ret = place_extent(p, &x, m);
+			ret = place_extent(p, s, &x, m, code_left);
 		at = to;
 	}
 	if (ret)
@@ -164,9 +226,11 @@ static int place_segment(const struct place_elf_params *p,
 int place_elf(const struct place_elf_params *p, struct guest_mem *m,
 	      struct error *e)
 {
+	uint64_t code_left = CODE_COPIED;
+
 	for (size_t i = 0; i < p->elf->count; i++) {
 		const struct elf_segment *s = &p->elf->segments[i];
-		int ret = place_segment(p, s, m);
+		int ret = place_segment(p, s, m, &code_left);
 
 		if (ret)
 			return fail(p, s, ret, e);
