@@ -15,7 +15,6 @@
 #define HUGE_PAGE (2ull << 20)
 
 struct ram {
-	struct kvm_vm *vm;
 	struct guest_mem *mem;
 	int fd;			/* -1: anonymous */
 	bool private, users_file, hugetlb;
@@ -188,15 +187,12 @@ static int map_range(struct ram *r, unsigned int i, uint64_t offset,
 			return ret;
 	}
 	ret = guest_mem_add(r->mem, r->ranges[i].base, len, host);
-	if (ret)
-		return error_errno(e, ret, "--memory");
-	ret = kvm_set_memory(r->vm, i, 0, r->ranges[i].base, len, host);
-	return ret ? slot_refused(r, i, ret, e) : 0;
+	return ret ? error_errno(e, ret, "--memory") : 0;
 }
 
 int ram_create(struct ram **out, const struct config_memory *c,
 	       const struct ram_range *ranges, unsigned int count,
-	       struct kvm_vm *vm, struct guest_mem *mem, struct error *e)
+	       struct guest_mem *mem, struct error *e)
 {
 	struct ram *r = calloc(1, sizeof(*r));
 	uint64_t offset = 0;
@@ -205,7 +201,6 @@ int ram_create(struct ram **out, const struct config_memory *c,
 
 	if (!r)
 		return error_set(e, -ENOMEM, "out of memory");
-	r->vm = vm;
 	r->mem = mem;
 	r->fd = -1;
 	r->private = !c->share;
@@ -226,6 +221,18 @@ int ram_create(struct ram **out, const struct config_memory *c,
 		return ret;
 	}
 	*out = r;
+	return 0;
+}
+
+int ram_attach(struct ram *r, struct kvm_vm *vm, struct error *e)
+{
+	for (unsigned int i = 0; i < r->count; i++) {
+		int ret = kvm_set_memory(vm, i, 0, r->ranges[i].base,
+					 r->ranges[i].len_bytes, r->host[i]);
+
+		if (ret)
+			return slot_refused(r, i, ret, e);
+	}
 	return 0;
 }
 

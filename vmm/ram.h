@@ -23,10 +23,12 @@ struct ram_range {
 	uint64_t len_bytes;
 };
 
-/* Memory slots 0 … count - 1 are used. */
+/* Needs no KVM yet: the kernel can be loaded while that makes the VM. */
 int ram_create(struct ram **out, const struct config_memory *c,
 	       const struct ram_range *ranges, unsigned int count,
-	       struct kvm_vm *vm, struct guest_mem *mem, struct error *e);
+	       struct guest_mem *mem, struct error *e);
+/* Gives it to the VM, once: memory slots 0 … count - 1 are used. */
+int ram_attach(struct ram *r, struct kvm_vm *vm, struct error *e);
 void ram_destroy(struct ram *r);
 
 /* True when pages of files may be mapped over it: nobody else sees it. */

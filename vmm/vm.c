@@ -8,6 +8,7 @@
 
 #include "boot/dax.h"
 #include "log.h"
+#include "thread.h"
 #include "vm_internal.h"
 
 static int build_cmdline(struct vm *vm, struct error *e)
@@ -54,33 +55,91 @@ static int open_image(struct vm *vm, struct error *e)
 	return build_cmdline(vm, e);
 }
 
+/* ---- RAM and KVM's VM ------------------------------------------------------ */
+
+static int probe_kvm(struct vm *vm, struct error *e)
+{
+	(void)vm;
+	return kvm_arch_probe(e);
+}
+
 static int create_memory(struct vm *vm, struct error *e)
 {
 	const struct config_memory *c = &vm->config->memory;
 	struct ram_range ranges[RAM_MAX_RANGES];
 	unsigned int count = board_ram_ranges(c->size_bytes, ranges);
-	unsigned int bits = vcpu_model_phys_bits(vm->model);
-	const struct ram_range *last = &ranges[count - 1];
 	int ret;
 
-	if ((last->base + last->len_bytes - 1) >> bits)
-		return error_config(e, -ERANGE, "--memory: %llu MiB do not fit "
-				    "the guest's %u physical address bits",
-				    (unsigned long long)(c->size_bytes >> 20),
-				    bits);
 	ret = guest_mem_create(&vm->mem);
 	if (ret)
 		return error_errno(e, ret, "guest memory");
-	ret = ram_create(&vm->ram, c, ranges, count, &vm->kvm, vm->mem, e);
+	ret = ram_create(&vm->ram, c, ranges, count, vm->mem, e);
 	return c->path ? error_of_named(e, ret) : ret;
+}
+
+/*
+ * KVM_CREATE_VM waits for an RCU grace period of the host, for longer than all
+ * else takes until the guest runs. A thread loads the kernel meanwhile. It has
+ * the image and RAM for itself until end_preload().
+ */
+struct vm_preloader {
+	pthread_t thread;
+	struct boot_image *image;
+	struct guest_mem *mem;
+	bool map_private;
+	struct error error;
+	int ret;
+};
+
+static void *preload(void *opaque)
+{
+	struct vm_preloader *p = opaque;
+
+	p->ret = boot_preload(p->image, p->mem, p->map_private, &p->error);
+	return NULL;
+}
+
+static int begin_preload(struct vm *vm, struct error *e)
+{
+	struct vm_preloader *p = calloc(1, sizeof(*p));
+	int ret;
+
+	if (!p)
+		return error_set(e, -ENOMEM, "out of memory");
+	p->image = vm->image;
+	p->mem = vm->mem;
+	p->map_private = ram_is_private(vm->ram);
+	ret = thread_start(&p->thread, 0, preload, p);
+	if (ret) {
+		free(p);
+		return error_errno(e, ret, "thread");
+	}
+	vm->preloader = p;
+	return 0;
+}
+
+static int end_preload(struct vm *vm, struct error *e)
+{
+	struct vm_preloader *p = vm->preloader;
+	int ret;
+
+	if (!p)
+		return 0;
+	vm->preloader = NULL;
+	pthread_join(p->thread, NULL);
+	ret = p->ret;
+	if (ret)
+		*e = p->error;
+	free(p);
+	return ret;
 }
 
 static int create_kvm(struct vm *vm, struct error *e)
 {
-	int ret = kvm_arch_probe(e);
+	int ret = kvm_vm_create(&vm->kvm, e);
 
 	if (!ret)
-		ret = kvm_vm_create(&vm->kvm, e);
+		ret = end_preload(vm, e);
 	if (!ret)
 		ret = kvm_arch_init(&vm->kvm, e);
 	if (!ret)
@@ -88,6 +147,23 @@ static int create_kvm(struct vm *vm, struct error *e)
 					&vm->config->cpus, e);
 	return ret;
 }
+
+static int attach_memory(struct vm *vm, struct error *e)
+{
+	uint64_t size = vm->config->memory.size_bytes;
+	struct ram_range ranges[RAM_MAX_RANGES];
+	unsigned int count = board_ram_ranges(size, ranges);
+	unsigned int bits = vcpu_model_phys_bits(vm->model);
+	const struct ram_range *last = &ranges[count - 1];
+
+	if ((last->base + last->len_bytes - 1) >> bits)
+		return error_config(e, -ERANGE, "--memory: %llu MiB do not fit "
+				    "the guest's %u physical address bits",
+				    (unsigned long long)(size >> 20), bits);
+	return ram_attach(vm->ram, &vm->kvm, e);
+}
+
+/* ---- the rest -------------------------------------------------------------- */
 
 static int create_buses(struct vm *vm, struct error *e)
 {
@@ -217,9 +293,10 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	      bool (*cancelled)(void), struct error *e)
 {
 	static int (*const steps[])(struct vm *vm, struct error *e) = {
-		open_image, create_kvm, create_memory, create_buses,
-		vm_life_init, vm_devices_init, create_chardevs, create_board,
-		create_pmem, create_devices, create_vcpus, vm_load,
+		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
+		attach_memory, create_buses, vm_life_init, vm_devices_init,
+		create_chardevs, create_board, create_pmem, create_devices,
+		create_vcpus, vm_load,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int ret = 0;
@@ -246,8 +323,11 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 
 void vm_destroy(struct vm *vm)
 {
+	struct error ignored;
+
 	if (!vm)
 		return;
+	end_preload(vm, &ignored);
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
 	pmem_space_destroy(vm->pmem);

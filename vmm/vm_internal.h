@@ -32,6 +32,7 @@ struct vm {
 	/* In order of construction. */
 	struct boot_image *image;
 	struct cmdline cmdline;
+	struct vm_preloader *preloader;	/* vm.c; NULL once it has ended */
 	struct kvm_vm kvm;
 	pthread_mutex_t machine_lock;	/* see bus.h */
 	struct guest_mem *mem;

@@ -144,24 +144,36 @@ static void test_boot_zeros_of_the_file_are_not_mapped(void **state)
 
 #define MIB (1u << 20)
 
+static const struct elf_part large_parts[] = {
+	{ KERNEL, KERNEL_VADDR + KERNEL, 7 * MIB, 7 * MIB },
+	{ KERNEL + 8 * MIB, KERNEL_VADDR + KERNEL + 8 * MIB, 4 * MIB,
+	  6 * MIB },
+};
+static const struct elf_section large_sections[] = {
+	{ 0, 0, 5 * MIB, SHF_ALLOC | SHF_EXECINSTR, SHT_PROGBITS },
+	{ 0, 5 * MIB, 2 * MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+	{ 1, 0, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+	{ 1, MIB, 2 * MIB, SHF_ALLOC, SHT_PROGBITS },
+	{ 1, 3 * MIB, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+};
+
+/* 5 MiB of code, and a table in each of two segments. */
+static struct bytes large(void)
+{
+	struct bytes elf = elf64_new(large_parts, 2, ENTRY, 0);
+
+	put_le(elf.p + PHDR(0) + 4, PF_R | PF_X, 4);
+	put_le(elf.p + PHDR(1) + 4, PF_R | PF_W, 4);
+	elf64_add_sections(&elf, large_sections, 5);
+	return elf;
+}
+
 /*
  * Of code, 4 MiB are copied; of a writable segment, all but what its sections
  * call constant.
  */
 static void test_boot_what_will_be_written_is_copied(void **state)
 {
-	static const struct elf_part segments[] = {
-		{ KERNEL, KERNEL_VADDR + KERNEL, 7 * MIB, 7 * MIB },
-		{ KERNEL + 8 * MIB, KERNEL_VADDR + KERNEL + 8 * MIB, 4 * MIB,
-		  6 * MIB },
-	};
-	static const struct elf_section sections[] = {
-		{ 0, 0, 5 * MIB, SHF_ALLOC | SHF_EXECINSTR, SHT_PROGBITS },
-		{ 0, 5 * MIB, 2 * MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
-		{ 1, 0, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
-		{ 1, MIB, 2 * MIB, SHF_ALLOC, SHT_PROGBITS },
-		{ 1, 3 * MIB, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
-	};
 	static const struct {
 		unsigned int from, to;
 		bool mapped;
@@ -171,13 +183,10 @@ static void test_boot_what_will_be_written_is_copied(void **state)
 		{ 11 * MIB, 14 * MIB, false },
 	};
 	struct machine *m = *state;
-	struct bytes elf = elf64_new(segments, 2, ENTRY, 0);
+	struct bytes elf = large();
 	const uint8_t *second = elf.p + get_le(elf.p + PHDR(1) + 8, 8);
 	size_t offset = (size_t)(second - elf.p);
 
-	put_le(elf.p + PHDR(0) + 4, PF_R | PF_X, 4);
-	put_le(elf.p + PHDR(1) + 4, PF_R | PF_W, 4);
-	elf64_add_sections(&elf, sections, 5);
 	m->open.cache = m->cache;
 	machine_boot(m, bzimage_pack(CODEC_LZ4, elf));
 	for (int i = 0; i < 2; i++) {
@@ -199,6 +208,36 @@ static void test_boot_what_will_be_written_is_copied(void **state)
 		assert_int_equal(machine_load(m), 0);
 	}
 	bytes_free(&elf);
+}
+
+static void test_boot_preload_is_a_part_of_the_first_load(void **state)
+{
+	struct machine *m = *state;
+
+	m->open.cache = m->cache;
+	assert_int_equal(machine_open(m, vmlinuz(CODEC_ZSTD)), 0);
+	assert_int_equal(boot_preload(m->image, m->load.mem, true, &m->e), 0);
+	assert_true(is_mapped_from(m->low + KERNEL, m->cache));
+	m->low[DATA] ^= 1;
+	assert_int_equal(machine_load(m), 0);
+	m->low[DATA] ^= 1;
+	assert_loaded(m);
+	memset(m->low + KERNEL, 0xee, 0x300000);
+	assert_int_equal(machine_load(m), 0);
+	assert_loaded(m);
+}
+
+static void test_boot_preload_leaves_what_does_not_fit(void **state)
+{
+	const struct elf_part part = { LOW_BYTES - 0x1000, KERNEL_VADDR,
+				       0x1000, 0x2000 };
+	struct machine *m = *state;
+	struct bytes elf = elf64_new(&part, 1, LOW_BYTES - 0x1000, 0);
+
+	assert_int_equal(machine_open(m, elf), 0);
+	assert_int_equal(boot_preload(m->image, m->load.mem, true, &m->e), 0);
+	assert_int_equal(m->low[LOW_BYTES - 1], 0);
+	assert_refused(m, machine_load(m), "RAM");
 }
 
 static void test_boot_unusable_cache_directory_is_named(void **state)
@@ -477,6 +516,8 @@ int main(void)
 		T(test_boot_load_again_repairs_what_the_guest_changed),
 		T(test_boot_zeros_of_the_file_are_not_mapped),
 		T(test_boot_what_will_be_written_is_copied),
+		T(test_boot_preload_is_a_part_of_the_first_load),
+		T(test_boot_preload_leaves_what_does_not_fit),
 		T(test_boot_unusable_cache_directory_is_named),
 		T(test_boot_full_cache_is_done_without),
 		T(test_boot_vmlinux_is_cached_without_what_follows),

@@ -46,7 +46,13 @@ static int make(struct ram **r, struct guest_mem **m,
 
 	memset(&mock.slots, 0, sizeof(mock.slots));
 	assert_int_equal(guest_mem_create(m), 0);
-	ret = ram_create(r, c, two, 2, &vm, *m, e);
+	ret = ram_create(r, c, two, 2, *m, e);
+	if (!ret) {
+		assert_int_equal(mock.slots, 0);
+		ret = ram_attach(*r, &vm, e);
+		if (ret)
+			ram_destroy(*r);
+	}
 	if (ret)
 		guest_mem_destroy(*m);
 	return ret;

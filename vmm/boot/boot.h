@@ -46,6 +46,15 @@ struct boot_memory {
 	enum boot_memory_type type;
 };
 
+/*
+ * Loads what boot_load() would anyway and can be before the rest of the machine
+ * is there: the segments of an ELF. Once, into RAM that is all zero; map_private
+ * as below. What does not fit is left for boot_load() to name. Any thread, as
+ * long as it alone uses b.
+ */
+int boot_preload(struct boot_image *b, struct guest_mem *mem, bool map_private,
+		 struct error *e);
+
 struct boot_load_params {
 	struct guest_mem *mem;
 	const struct boot_memory *map;	/* address order: the whole map */

@@ -38,6 +38,7 @@ struct boot_image {
 	struct elf_image elf;	/* of the payload */
 	bool cached;
 	bool loaded;		/* once at least */
+	bool preloaded;		/* since then boot_load() was not called */
 	struct image_arch *arch;	/* image_<arch>.c's */
 };
 

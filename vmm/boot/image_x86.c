@@ -298,24 +298,50 @@ static int make_plan(const struct boot_image *b,
 			    (unsigned long long)place_ram_end(p, limit));
 }
 
-static int load_kernel(const struct boot_image *b,
-		       const struct boot_load_params *p,
-		       const struct plan *plan, struct error *e)
+static int load_elf(const struct boot_image *b, struct guest_mem *mem,
+		    bool map_private, struct error *e)
 {
-	const struct bzimage *bz = &b->arch->bz;
 	struct place_elf_params elf = {
 		.elf = &b->elf,
 		.fd = b->payload.fd,
 		.offset = b->payload.offset,
 		.data = b->payload.has_map ? &b->payload.data : NULL,
 		.name = b->kernel_path,
-		.map = p->map_private && b->payload.mappable,
-		.zeroed = p->map_private && !b->loaded,
+		.map = map_private && b->payload.mappable,
+		.zeroed = map_private && !b->loaded,
 	};
+
+	return place_elf(&elf, mem, e);
+}
+
+int boot_preload(struct boot_image *b, struct guest_mem *mem, bool map_private,
+		 struct error *e)
+{
 	int ret;
 
+	if (b->arch->kind == KIND_LINUX_PACKED)
+		return 0;
+	for (size_t i = 0; i < b->elf.count; i++)
+		if (!guest_mem_valid(mem, b->elf.segments[i].paddr,
+				     b->elf.segments[i].mem_bytes))
+			return 0;
+	ret = load_elf(b, mem, map_private, e);
+	b->preloaded = !ret;
+	return ret;
+}
+
+static int load_kernel(struct boot_image *b, const struct boot_load_params *p,
+		       const struct plan *plan, struct error *e)
+{
+	const struct bzimage *bz = &b->arch->bz;
+	bool preloaded = b->preloaded;
+	int ret;
+
+	b->preloaded = false;
+	if (preloaded)
+		return 0;
 	if (b->arch->kind != KIND_LINUX_PACKED)
-		return place_elf(&elf, p->mem, e);
+		return load_elf(b, p->mem, p->map_private, e);
 	ret = source_pread_guest(b->kernel.fd, bz->kernel_offset, p->mem,
 				 plan->kernel, bz->kernel_len);
 	if (ret)
