@@ -309,6 +309,7 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
 	for (size_t i = 0; !ret && i < sizeof(steps) / sizeof(steps[0]); i++)

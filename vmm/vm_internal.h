@@ -54,6 +54,7 @@ struct vm {
 
 	/* Written by vCPU threads, handled on the loop. */
 	struct loop_watch request_watch;	/* eventfd */
+	struct loop_timer populate;	/* soon after the kernel has started */
 	atomic_uint requests;
 	_Atomic uint8_t exit_value;
 	pthread_mutex_t death_lock;

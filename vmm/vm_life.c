@@ -13,6 +13,9 @@
 #include "log.h"
 #include "vm_internal.h"
 
+#define POPULATE_DELAY_NS	1000000
+#define POPULATE_BYTES		(2ull << 20)
+
 void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
 	     const char *reason)
 {
@@ -77,6 +80,22 @@ static void run_vcpus(struct vm *vm)
 		vcpus_run(vm->vcpus);
 }
 
+/* In pieces: the loop has other things to do. */
+static void on_populate(void *opaque)
+{
+	struct vm *vm = opaque;
+
+	if (boot_populate(vm->image, vm->mem, POPULATE_BYTES))
+		loop_timer_set(&vm->populate, 1, 0);
+}
+
+/* The kernel's first instruction first, then what it gains by. */
+static void start_kernel(struct vm *vm)
+{
+	run_vcpus(vm);
+	loop_timer_set(&vm->populate, POPULATE_DELAY_NS, 0);
+}
+
 /* Everything as after power-on, the kernel loaded anew. vCPUs stopped. */
 static int start_anew(struct vm *vm, struct error *e)
 {
@@ -112,7 +131,7 @@ static void reset(struct vm *vm, bool by_guest)
 	vm_emit(vm, VM_EVENT_RESET, by_guest,
 		by_guest ? "guest-reset" : "host-qmp-system-reset");
 	if (vm->state == VM_RUNNING)
-		vcpus_run(vm->vcpus);
+		start_kernel(vm);
 }
 
 static void panicked(struct vm *vm)
@@ -216,13 +235,15 @@ int vm_life_init(struct vm *vm, struct error *e)
 		close(fd);
 		return error_errno(e, ret, "event loop");
 	}
-	return 0;
+	ret = loop_timer_init(vm->loop, &vm->populate, on_populate, vm);
+	return ret ? error_errno(e, ret, "timer") : 0;
 }
 
 void vm_life_deinit(struct vm *vm)
 {
 	int fd = vm->request_watch.fd;
 
+	loop_timer_deinit(&vm->populate);
 	if (fd < 0)
 		return;
 	loop_remove(&vm->request_watch);
@@ -301,6 +322,7 @@ int vm_stop(struct vm *vm, struct error *e)
 
 int vm_cont(struct vm *vm, struct error *e)
 {
+	bool first = vm->state == VM_PRELAUNCH;
 	int ret;
 
 	switch (vm->state) {
@@ -324,7 +346,10 @@ int vm_cont(struct vm *vm, struct error *e)
 	}
 	vm->state = VM_RUNNING;
 	vm_emit(vm, VM_EVENT_RESUME, false, NULL);
-	run_vcpus(vm);
+	if (first)
+		start_kernel(vm);
+	else
+		run_vcpus(vm);
 	return 0;
 }
 

@@ -210,6 +210,43 @@ static void test_boot_what_will_be_written_is_copied(void **state)
 	bytes_free(&elf);
 }
 
+/* Documentation/admin-guide/mm/pagemap.rst: present, and not a file's. */
+static bool is_own_page(const void *address)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(pread(fd, &entry, sizeof(entry),
+			       (off_t)((uintptr_t)address / 4096 * 8)), 8);
+	close(fd);
+	return entry >> 63 && !(entry >> 61 & 1);
+}
+
+static void test_boot_populate_copies_mapped_code_only(void **state)
+{
+	struct machine *m = *state;
+	struct bytes elf = large(), b = bzimage_pack(CODEC_LZ4, elf);
+	const uint8_t *code = m->low + KERNEL + 4 * MIB;
+
+	m->open.cache = m->cache;
+	machine_boot(m, b);
+	for (int i = 0; i < 2; i++) {
+		assert_false(is_own_page(code));
+		m->low[KERNEL + 4 * MIB + 5] ^= 0xff;
+		assert_true(boot_populate(m->image, m->load.mem, MIB / 2));
+		assert_true(is_own_page(code + MIB / 2 - 1));
+		assert_false(is_own_page(code + MIB / 2));
+		assert_false(boot_populate(m->image, m->load.mem, MIB));
+		assert_true(is_own_page(code + MIB - 1));
+		assert_false(is_own_page(code + MIB));
+		assert_false(boot_populate(m->image, m->load.mem, MIB));
+		m->low[KERNEL + 4 * MIB + 5] ^= 0xff;
+		assert_memory_equal(code, elf.p + 0x1000 + 4 * MIB, MIB);
+		assert_int_equal(machine_load(m), 0);
+	}
+	bytes_free(&elf);
+}
+
 static void test_boot_preload_is_a_part_of_the_first_load(void **state)
 {
 	struct machine *m = *state;
@@ -516,6 +553,7 @@ int main(void)
 		T(test_boot_load_again_repairs_what_the_guest_changed),
 		T(test_boot_zeros_of_the_file_are_not_mapped),
 		T(test_boot_what_will_be_written_is_copied),
+		T(test_boot_populate_copies_mapped_code_only),
 		T(test_boot_preload_is_a_part_of_the_first_load),
 		T(test_boot_preload_leaves_what_does_not_fit),
 		T(test_boot_unusable_cache_directory_is_named),

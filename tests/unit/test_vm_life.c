@@ -136,6 +136,19 @@ int vm_load(struct vm *vm, struct error *e)
 	return 0;
 }
 
+static struct {
+	unsigned int calls, wanted;
+} populate;
+
+bool boot_populate(struct boot_image *b, struct guest_mem *mem,
+		   uint64_t max_bytes)
+{
+	(void)b;
+	(void)mem;
+	(void)max_bytes;
+	return ++populate.calls < populate.wanted;
+}
+
 void chardev_update_size(struct chardev *c)
 {
 	(void)c;
@@ -159,6 +172,7 @@ static int set_up(void **state)
 	assert_int_equal(vm_life_init(&f->vm, &e), 0);
 	memset(&vcpu, 0, sizeof(vcpu));
 	vcpu.vm = &f->vm;
+	memset(&populate, 0, sizeof(populate));
 	assert_int_equal(vm_cont(&f->vm, &e), 0);
 	*state = f;
 	return 0;
@@ -275,6 +289,26 @@ static void test_first_cont_brings_the_tables_up_to_date(void **state)
 	assert_int_equal(tables_updated, 1);
 }
 
+/* After the start and after a reset, not when a paused guest goes on. */
+static void test_kernel_is_populated_once_it_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	populate.wanted = 3;
+	turn(f);
+	assert_int_equal(populate.calls, 3);
+	assert_int_equal(vm_stop(&f->vm, &e), 0);
+	assert_int_equal(vm_cont(&f->vm, &e), 0);
+	turn(f);
+	assert_int_equal(populate.calls, 3);
+	populate.wanted = 5;
+	assert_int_equal(vm_reset(&f->vm, &e), 0);
+	assert_int_equal(populate.calls, 3);
+	turn(f);
+	assert_int_equal(populate.calls, 5);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -285,6 +319,7 @@ int main(void)
 		T(test_requests_before_a_reset_are_void),
 		T(test_two_resets_at_once_are_one),
 		T(test_first_cont_brings_the_tables_up_to_date),
+		T(test_kernel_is_populated_once_it_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,6 +84,15 @@ struct boot_entry {
 int boot_load(struct boot_image *b, const struct boot_load_params *p,
 	      struct boot_entry *entry, struct error *e);
 
+/*
+ * Linux patches nearly all of its code, much of which is mapped and not copied.
+ * Makes copies of up to max bytes of that in one system call, where the guest's
+ * writes would take faults for each page; its content stays. False when no more
+ * is to be done. Main thread; the vCPUs may run.
+ */
+bool boot_populate(struct boot_image *b, struct guest_mem *mem,
+		   uint64_t max_bytes);
+
 /* True when the first boot_open() found the kernel in the cache. */
 bool boot_was_cached(const struct boot_image *b);
 /* The longest command line the kernel takes, without the final NUL. */

@@ -274,6 +274,25 @@ void boot_close(struct boot_image *b)
 	free(b);
 }
 
+bool boot_populate(struct boot_image *b, struct guest_mem *mem,
+		   uint64_t max_bytes)
+{
+	struct place_range *r = &b->unwritten;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t n = r->len_bytes < max_bytes ? r->len_bytes : max_bytes;
+	uint64_t head = r->gpa & (page - 1);
+	void *host = NULL;
+
+	if (n)
+		host = guest_mem_ring(mem, r->gpa - head, (size_t)(head + n));
+	/* EINVAL: before Linux 5.14. The guest's faults do the same. */
+	if (!host || madvise(host, (size_t)(head + n), MADV_POPULATE_WRITE))
+		n = r->len_bytes;
+	r->gpa += n;
+	r->len_bytes -= n;
+	return r->len_bytes;
+}
+
 bool boot_was_cached(const struct boot_image *b)
 {
 	return b->cached;

@@ -11,6 +11,7 @@
 #include "boot/codec.h"
 #include "boot/elf.h"
 #include "boot/initrd.h"
+#include "boot/place.h"
 #include "boot/source.h"
 #include "boot/wait.h"
 
@@ -38,6 +39,7 @@ struct boot_image {
 	struct elf_image elf;	/* of the payload */
 	bool cached;
 	bool loaded;		/* once at least */
+	struct place_range unwritten;	/* for boot_populate() */
 	bool preloaded;		/* since then boot_load() was not called */
 	struct image_arch *arch;	/* image_<arch>.c's */
 };

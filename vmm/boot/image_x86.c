@@ -298,7 +298,7 @@ static int make_plan(const struct boot_image *b,
 			    (unsigned long long)place_ram_end(p, limit));
 }
 
-static int load_elf(const struct boot_image *b, struct guest_mem *mem,
+static int load_elf(struct boot_image *b, struct guest_mem *mem,
 		    bool map_private, struct error *e)
 {
 	struct place_elf_params elf = {
@@ -311,7 +311,7 @@ static int load_elf(const struct boot_image *b, struct guest_mem *mem,
 		.zeroed = map_private && !b->loaded,
 	};
 
-	return place_elf(&elf, mem, e);
+	return place_elf(&elf, mem, &b->unwritten, e);
 }
 
 int boot_preload(struct boot_image *b, struct guest_mem *mem, bool map_private,

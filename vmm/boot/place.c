@@ -143,19 +143,28 @@ static int share(const struct place_elf_params *p, struct extent *x,
 	return copy(p, &head, m) ?: copy(p, x, m);
 }
 
-/* How much of the n bytes of s that are not constant is copied. */
-static uint64_t bytes_to_copy(const struct place_elf_params *p,
-			      const struct elf_segment *s, uint64_t n,
-			      uint64_t *code_left)
+/* What place_elf() goes through the file with. */
+struct walk {
+	const struct place_elf_params *p;
+	struct guest_mem *m;
+	uint64_t code_left;	/* to be copied */
+	struct place_range *code;
+};
+
+/* How much is copied of n bytes at gpa that are not constant. */
+static uint64_t bytes_to_copy(struct walk *w, const struct elf_segment *s,
+			      gpa_t gpa, uint64_t n)
 {
-	if (s->writable || !p->map)
+	uint64_t copied = n < w->code_left ? n : w->code_left;
+
+	if (s->writable || !w->p->map)
 		return n;
 	if (!s->executable)
 		return 0;
-	if (n > *code_left)
-		n = *code_left;
-	*code_left -= n;
-	return n;
+	w->code_left -= copied;
+	if (copied < n && !w->code->len_bytes)
+		*w->code = (struct place_range){ gpa + copied, n - copied };
+	return copied;
 }
 
 /*
@@ -163,10 +172,10 @@ static uint64_t bytes_to_copy(const struct place_elf_params *p,
  * it for long, and a mapped page costs up to three nested faults by then. That
  * holds for code too, which Linux patches all over as it boots.
  */
-static int place_extent(const struct place_elf_params *p,
-			const struct elf_segment *s, struct extent *x,
-			struct guest_mem *m, uint64_t *code_left)
+static int place_extent(struct walk *w, const struct elf_segment *s,
+			struct extent *x)
 {
+	const struct place_elf_params *p = w->p;
 	int ret = 0;
 
 	while (x->len_bytes && !ret) {
@@ -175,12 +184,12 @@ static int place_extent(const struct place_elf_params *p,
 
 		source_map_next(&p->elf->constant, at, at + x->len_bytes,
 				&from, &to);
-		n = bytes_to_copy(p, s, from - at, code_left);
+		n = bytes_to_copy(w, s, x->gpa, from - at);
 		part = take(x, n);
-		ret = copy(p, &part, m);
+		ret = copy(p, &part, w->m);
 		part = take(x, to - at - n);
 		if (!ret)
-			ret = share(p, &part, m);
+			ret = share(p, &part, w->m);
 	}
 	return ret;
 }
@@ -195,10 +204,10 @@ static int zero(const struct place_elf_params *p, struct guest_mem *m,
  * Zeros in the file are left to memory that is zero already: mapping them would
  * fill the page cache, and what the guest writes there could be no huge pages.
  */
-static int place_segment(const struct place_elf_params *p,
-			 const struct elf_segment *s, struct guest_mem *m,
-			 uint64_t *code_left)
+static int place_segment(struct walk *w, const struct elf_segment *s)
 {
+	const struct place_elf_params *p = w->p;
+	struct guest_mem *m = w->m;
 	uint64_t at = s->file_offset, end = at + s->file_bytes;
 	int ret = 0;
 
@@ -214,7 +223,7 @@ static int place_segment(const struct place_elf_params *p,
 		x.len_bytes = to - from;
 		x.gpa = gpa + (from - at);
 		if (!ret)
-			ret = place_extent(p, s, &x, m, code_left);
+			ret = place_extent(w, s, &x);
 		at = to;
 	}
 	if (ret)
@@ -224,13 +233,16 @@ static int place_segment(const struct place_elf_params *p,
 }
 
 int place_elf(const struct place_elf_params *p, struct guest_mem *m,
-	      struct error *e)
+	      struct place_range *code, struct error *e)
 {
-	uint64_t code_left = CODE_COPIED;
+	struct walk w = {
+		.p = p, .m = m, .code_left = CODE_COPIED, .code = code,
+	};
 
+	*code = (struct place_range){ 0 };
 	for (size_t i = 0; i < p->elf->count; i++) {
 		const struct elf_segment *s = &p->elf->segments[i];
-		int ret = place_segment(p, s, m, &code_left);
+		int ret = place_segment(&w, s);
 
 		if (ret)
 			return fail(p, s, ret, e);

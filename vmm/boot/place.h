@@ -27,6 +27,11 @@ gpa_t place_ram_end(const struct boot_load_params *p, gpa_t limit);
 int place_high(const struct boot_load_params *p, uint64_t len_bytes,
 	       gpa_t floor, gpa_t limit, gpa_t *out);
 
+struct place_range {
+	gpa_t gpa;
+	uint64_t len_bytes;
+};
+
 struct place_elf_params {
 	const struct elf_image *elf;
 	int fd;
@@ -37,8 +42,11 @@ struct place_elf_params {
 	bool zeroed;		/* guest memory is known to be all zero */
 };
 
-/* Loads the segments, which the caller has found to be in RAM. */
+/*
+ * Loads the segments, which the caller has found to be in RAM. *code is the
+ * first range of mapped pages that the guest may yet write to, empty if none.
+ */
 int place_elf(const struct place_elf_params *p, struct guest_mem *m,
-	      struct error *e);
+	      struct place_range *code, struct error *e);
 
 #endif
