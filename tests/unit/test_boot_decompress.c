@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "boot/confine.h"
+#include "boot/crc64.h"
 #include "boot/decompress.h"
 
 static const enum codec formats[] = {
@@ -219,6 +220,22 @@ static void test_decompress_hostile_block_lengths_are_refused(void **state)
 		bytes_free(&c);
 	}
 	bytes_free(&in);
+}
+
+static void test_crc64_of_zeros_is_that_of_reading_them(void **state)
+{
+	static const size_t lengths[] = { 0, 1, 2, 7, 8, 4096, 65536, 100003 };
+	struct bytes zeros = bytes_new(100003);
+	uint64_t crc = lzma_crc64((const uint8_t *)"mote", 4, 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		assert_int_equal(crc64_zeros(crc, lengths[i]),
+				 lzma_crc64(zeros.p, lengths[i], crc));
+		assert_int_equal(crc64_zeros(0, lengths[i]),
+				 lzma_crc64(zeros.p, lengths[i], 0));
+	}
+	bytes_free(&zeros);
 }
 
 /* Zeros become holes, at the end and in between, and read as zeros. */
@@ -450,6 +467,7 @@ int main(void)
 		cmocka_unit_test(
 			test_decompress_hostile_block_lengths_are_refused),
 		cmocka_unit_test(test_decompress_zeros_take_no_space),
+		cmocka_unit_test(test_crc64_of_zeros_is_that_of_reading_them),
 		cmocka_unit_test(
 			test_decompress_huge_window_needs_too_much_memory),
 		cmocka_unit_test(

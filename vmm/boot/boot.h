@@ -48,7 +48,7 @@ struct boot_memory {
 
 /*
  * Loads what boot_load() would anyway and can be before the rest of the machine
- * is there: the segments of an ELF. Once, into RAM that is all zero; map_private
+ * is there: the segments of an ELF. Once, before the first boot_load(); map_private
  * as below. What does not fit is left for boot_load() to name. Any thread, as
  * long as it alone uses b.
  */

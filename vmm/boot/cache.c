@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boot/crc64.h"
+
 #define NAME_BYTES	112	/* five numbers of 16 digits, and ".v1" */
 #define TEMP_PREFIX	".tmp-"
 #define TEMP_MAX_AGE_S	3600
@@ -162,20 +164,16 @@ void cache_close(struct cache *c)
 
 /* ---- looking up ---------------------------------------------------------- */
 
-/* Of [at, end) of the content; with_data false: of as many zeros. */
-static int add_crc64(int fd, uint64_t at, uint64_t end, bool with_data,
-		     uint8_t *buf, uint64_t *crc64)
+/* Of [at, end) of the content. */
+static int add_crc64(int fd, uint64_t at, uint64_t end, uint8_t *buf,
+		     uint64_t *crc64)
 {
 	int ret = 0;
 
-	if (!with_data)
-		memset(buf, 0, CHUNK);
 	while (at < end && !ret) {
 		size_t n = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
 
-		if (with_data)
-			ret = source_pread(fd, CACHE_CONTENT_OFFSET + at, buf,
-					   n);
+		ret = source_pread(fd, CACHE_CONTENT_OFFSET + at, buf, n);
 		if (!ret)
 			*crc64 = lzma_crc64(buf, n, *crc64);
 		at += n;
@@ -198,9 +196,8 @@ static int content_crc64(int fd, const struct source_map *map,
 		uint64_t from, to;
 
 		source_map_next(map, at, len_bytes, &from, &to);
-		ret = add_crc64(fd, at, from, false, buf, crc64);
-		if (!ret)
-			ret = add_crc64(fd, from, to, true, buf, crc64);
+		*crc64 = crc64_zeros(*crc64, from - at);
+		ret = add_crc64(fd, from, to, buf, crc64);
 		at = to;
 	}
 	free(buf);

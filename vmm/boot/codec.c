@@ -6,7 +6,6 @@
  */
 #include "boot/codec.h"
 
-#include <lzma.h>
 #include <string.h>
 
 static const struct {
@@ -65,7 +64,6 @@ enum codec_result codec_emit(struct codec_job *job, const uint8_t *data,
 {
 	if (len_bytes > job->limit - job->out_len)
 		return CODEC_TOO_LARGE;
-	job->crc64 = lzma_crc64(data, len_bytes, job->crc64);
 	if (job->sink(job->opaque, data, len_bytes))
 		return CODEC_SINK_FAILED;
 	job->out_len += len_bytes;
@@ -89,7 +87,6 @@ static enum codec_result copy(struct codec_job *job)
 enum codec_result codec_run(enum codec c, struct codec_job *job)
 {
 	job->out_len = 0;
-	job->crc64 = 0;
 	switch (c) {
 	case CODEC_COPY:
 		return copy(job);

@@ -52,8 +52,8 @@ struct codec_job {
 	/* Called with successive pieces; non-zero stops: CODEC_SINK_FAILED. */
 	int (*sink)(void *opaque, const uint8_t *data, size_t len_bytes);
 	void *opaque;
-	/* Filled: what went through the sink, CRC-64 as in xz (ECMA-182). */
-	uint64_t out_len, crc64;
+	/* Filled: what went through the sink. */
+	uint64_t out_len;
 };
 
 enum codec_result codec_run(enum codec c, struct codec_job *job);

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <lzma.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "boot/confine.h"
+#include "boot/crc64.h"
 
 #define CPU_SECONDS	120
 /*
@@ -50,11 +52,22 @@ struct report {
 
 struct output {
 	uint64_t at;		/* where the next byte goes in the file */
+	uint64_t crc64;		/* of all but the last bytes: */
+	uint64_t zeros;
 	int error;
 };
 
+static uint64_t digest(const struct output *o)
+{
+	return crc64_zeros(o->crc64, o->zeros);
+}
+
 static int write_all(struct output *o, const uint8_t *data, size_t len_bytes)
 {
+	if (len_bytes) {
+		o->crc64 = lzma_crc64(data, len_bytes, digest(o));
+		o->zeros = 0;
+	}
 	while (len_bytes) {
 		ssize_t n = pwrite(CHILD_OUTPUT, data, len_bytes,
 				   (off_t)o->at);
@@ -86,6 +99,7 @@ static int to_output(void *opaque, const uint8_t *data, size_t len_bytes)
 		if (n == HOLE_BYTES && is_zero(data, n)) {
 			o->error = write_all(o, data - run, run);
 			o->at += n;
+			o->zeros += n;
 			run = 0;
 		} else {
 			run += n;
@@ -151,7 +165,7 @@ static _Noreturn void child(const struct decompress_job *job, int report_fd,
 	r.stage = STAGE_DONE;
 	r.detail = (int32_t)codec_run(job->codec, &c);
 	r.len_bytes = c.out_len;
-	r.crc64 = c.crc64;
+	r.crc64 = digest(&out);
 	if (r.detail == CODEC_SINK_FAILED) {
 		r.stage = STAGE_OUTPUT;
 		r.detail = out.error;
