@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The boot loader: a kernel image and its companions into guest memory. Main
- * thread only, before the vCPUs run or while all are stopped (reset).
+ * thread, before the vCPUs run or while all are stopped (reset), where nothing
+ * else is said.
  *
  * boot_open() reads, checks and (through the cache or a confined child)
  * decompresses; boot_load() places, and may be called again for every reset
@@ -48,9 +49,9 @@ struct boot_memory {
 
 /*
  * Loads what boot_load() would anyway and can be before the rest of the machine
- * is there: the segments of an ELF. Once, before the first boot_load(); map_private
- * as below. What does not fit is left for boot_load() to name. Any thread, as
- * long as it alone uses b.
+ * is there: the segments of an ELF. Once, before the first boot_load();
+ * map_private as below. What does not fit is left for boot_load() to name. Any
+ * thread, as long as it alone uses b.
  */
 int boot_preload(struct boot_image *b, struct guest_mem *mem, bool map_private,
 		 struct error *e);

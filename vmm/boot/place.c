@@ -138,9 +138,10 @@ static int share(const struct place_elf_params *p, struct extent *x,
 {
 	uint64_t mapped;
 	struct extent head = take(x, map_pages(p, x, m, &mapped));
+	int ret = copy(p, &head, m);
 
 	take(x, mapped);
-	return copy(p, &head, m) ?: copy(p, x, m);
+	return ret ? ret : copy(p, x, m);
 }
 
 /* What place_elf() goes through the file with. */
