@@ -142,18 +142,19 @@ static void test_boot_zeros_of_the_file_are_not_mapped(void **state)
 	bytes_free(&elf);
 }
 
-#define MIB (1u << 20)
+#define MIB	(1u << 20)
+#define FIRST	(6 * MIB + 0x10000)	/* bytes of the first segment */
 
 static const struct elf_part large_parts[] = {
-	{ KERNEL, KERNEL_VADDR + KERNEL, 7 * MIB, 7 * MIB },
+	{ KERNEL, KERNEL_VADDR + KERNEL, FIRST, FIRST },
 	{ KERNEL + 8 * MIB, KERNEL_VADDR + KERNEL + 8 * MIB, 4 * MIB,
 	  6 * MIB },
 };
 static const struct elf_section large_sections[] = {
 	{ 0, 0, 5 * MIB, SHF_ALLOC | SHF_EXECINSTR, SHT_PROGBITS },
-	{ 0, 5 * MIB, 2 * MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
+	{ 0, 5 * MIB, FIRST - 5 * MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
 	{ 1, 0, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
-	{ 1, MIB, 2 * MIB, SHF_ALLOC, SHT_PROGBITS },
+	{ 1, MIB, MIB + 0x10000, SHF_ALLOC, SHT_PROGBITS },
 	{ 1, 3 * MIB, MIB, SHF_ALLOC | SHF_WRITE, SHT_PROGBITS },
 };
 
@@ -170,7 +171,7 @@ static struct bytes large(void)
 
 /*
  * Of code, 4 MiB are copied; of a writable segment, all but what its sections
- * call constant.
+ * call constant and is not the beginning of a huge page with more to come.
  */
 static void test_boot_what_will_be_written_is_copied(void **state)
 {
@@ -178,9 +179,9 @@ static void test_boot_what_will_be_written_is_copied(void **state)
 		unsigned int from, to;
 		bool mapped;
 	} where[] = {
-		{ 0, 4 * MIB, false },		{ 4 * MIB, 7 * MIB, true },
-		{ 8 * MIB, 9 * MIB, false },	{ 9 * MIB, 11 * MIB, true },
-		{ 11 * MIB, 14 * MIB, false },
+		{ 0, 4 * MIB, false },		{ 4 * MIB, FIRST, true },
+		{ 8 * MIB, 9 * MIB, false },	{ 9 * MIB, 10 * MIB, true },
+		{ 10 * MIB, 14 * MIB, false },
 	};
 	struct machine *m = *state;
 	struct bytes elf = large();
@@ -200,7 +201,7 @@ static void test_boot_what_will_be_written_is_copied(void **state)
 							m->cache),
 					 where[j].mapped);
 		}
-		assert_memory_equal(m->low + KERNEL, elf.p + 0x1000, 7 * MIB);
+		assert_memory_equal(m->low + KERNEL, elf.p + 0x1000, FIRST);
 		assert_memory_equal(m->low + KERNEL + 8 * MIB, elf.p + offset,
 				    4 * MIB);
 		assert_int_equal(m->low[KERNEL + 13 * MIB], 0);

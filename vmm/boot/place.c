@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define INITRD_ALIGN	4096u
+#define HUGE_PAGE	(2ull << 20)
 /*
  * How much code is copied: what boots with fewer faults begins later, by half a
  * million instructions a MiB.
@@ -169,6 +170,19 @@ static uint64_t bytes_to_copy(struct walk *w, const struct elf_segment *s,
 }
 
 /*
+ * What of the constant bytes of s before end is copied nevertheless: the
+ * beginning of a huge page that the rest of the segment can have.
+ */
+static uint64_t tail_to_copy(const struct elf_segment *s, gpa_t end,
+			     uint64_t constant)
+{
+	uint64_t tail = end & (HUGE_PAGE - 1);
+
+	return tail < constant && tail < HUGE_PAGE / 4 &&
+	       end < s->paddr + s->mem_bytes ? tail : 0;
+}
+
+/*
  * What the guest will write to is copied, into huge pages: nobody would share
  * it for long, and a mapped page costs up to three nested faults by then. That
  * holds for code too, which Linux patches all over as it boots.
@@ -180,7 +194,7 @@ static int place_extent(struct walk *w, const struct elf_segment *s,
 	int ret = 0;
 
 	while (x->len_bytes && !ret) {
-		uint64_t at = x->offset - p->offset, from, to, n;
+		uint64_t at = x->offset - p->offset, from, to, n, tail;
 		struct extent part;
 
 		source_map_next(&p->elf->constant, at, at + x->len_bytes,
@@ -188,9 +202,14 @@ static int place_extent(struct walk *w, const struct elf_segment *s,
 		n = bytes_to_copy(w, s, x->gpa, from - at);
 		part = take(x, n);
 		ret = copy(p, &part, w->m);
-		part = take(x, to - at - n);
+		n = to - at - n;
+		tail = tail_to_copy(s, x->gpa + n, to - from);
+		part = take(x, n - tail);
 		if (!ret)
 			ret = share(p, &part, w->m);
+		part = take(x, tail);
+		if (!ret)
+			ret = copy(p, &part, w->m);
 	}
 	return ret;
 }
