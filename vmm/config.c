@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
+#include "block/vhd.h"
+
 #define MIB		(1ull << 20)
 #define MEMORY_MIN	(16ull << 20)
 /* What a KVM memory slot holds: the RAM above 4 GiB is one. */
@@ -311,12 +313,8 @@ static int check_disk(struct vm_config *c, struct config_disk *d,
 	if (d->serial && strlen(d->serial) > SERIAL_MAX)
 		return error_config(e, -EINVAL, "--disk: serial '%s' is longer "
 				    "than %u bytes", d->serial, SERIAL_MAX);
-	if (d->format == DISK_VHD)
-		return error_config(e, -EINVAL, "--disk: format=vhd is not "
-				    "supported by this version");
-	if (d->direct)
-		return error_config(e, -EINVAL, "--disk: direct=on is not "
-				    "supported by this version");
+	if (d->format == DISK_BY_NAME)
+		d->format = vhd_is_name(d->path) ? DISK_VHD : DISK_RAW;
 	return fill_id(c, "disk", &d->id, e);
 }
 

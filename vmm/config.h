@@ -49,7 +49,8 @@ struct config_cpus {
 	size_t feature_count;
 };
 
-enum config_disk_format { DISK_RAW, DISK_VHD };
+/* By name: until validation, which makes it one of the others. */
+enum config_disk_format { DISK_RAW, DISK_VHD, DISK_BY_NAME };
 
 struct config_disk {
 	char *path;

@@ -59,6 +59,8 @@ static int boot_disks(struct devices *d, struct error *e)
 	struct config_disk disk = {
 		.path = c->rootfs.path, .id = "rootfs", .queues = 1,
 		.address = boot_address(c, 0),
+		.format = c->rootfs.path && vhd_is_name(c->rootfs.path) ?
+				  DISK_VHD : DISK_RAW,
 	};
 	unsigned int n = 0;
 	int ret = 0;
@@ -79,8 +81,13 @@ static int create_disk(struct virtio_device **out,
 		       const struct devices_params *p, const char *id,
 		       const void *config, struct error *e)
 {
+	const struct config_disk *disk = config;
+	struct loop *loops[VIRTIO_MAX_QUEUES];
+
 	(void)id;	/* config has one that need not be the device's */
-	return virtio_blk_create(out, config, p->mem, p->io_loop, e);
+	for (unsigned int i = 0; i < disk->queues && i < VIRTIO_MAX_QUEUES; i++)
+		loops[i] = iothread_pool_next(p->io);
+	return virtio_blk_create(out, disk, p->mem, loops, e);
 }
 
 static void *copy_disk(const void *config)

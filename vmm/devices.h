@@ -28,7 +28,8 @@ struct virtio_pci;
 struct devices_params {
 	const struct vm_config *config;
 	struct guest_mem *mem;
-	struct loop *io_loop;		/* the iothread's */
+	struct loop *io_loop;		/* the first iothread's */
+	struct iothread_pool *io;	/* for what wants several */
 	struct pci *pci;
 	struct irq_chip *irq;
 	struct kvm_vm *kvm;

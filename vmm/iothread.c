@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A thread that runs a loop: created and joined by the main thread. */
+/* Threads that run loops: created and joined by the main thread. */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "loop.h"
@@ -72,4 +73,64 @@ void iothread_destroy(struct iothread *t)
 struct loop *iothread_loop(struct iothread *t)
 {
 	return t->loop;
+}
+
+struct iothread_pool {
+	unsigned int max, count, next;
+	struct iothread *threads[];
+};
+
+static int pool_start(struct iothread_pool *p)
+{
+	char name[24] = "mote-io";
+	int ret;
+
+	if (p->count)
+		snprintf(name, sizeof(name), "mote-io%u", p->count);
+	ret = iothread_create(&p->threads[p->count], name);
+	if (!ret)
+		p->count++;
+	return ret;
+}
+
+int iothread_pool_create(struct iothread_pool **out, unsigned int max)
+{
+	struct iothread_pool *p = calloc(1, sizeof(*p) +
+					    max * sizeof(p->threads[0]));
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	p->max = max;
+	ret = pool_start(p);
+	if (ret) {
+		free(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
+void iothread_pool_destroy(struct iothread_pool *p)
+{
+	if (!p)
+		return;
+	while (p->count)
+		iothread_destroy(p->threads[--p->count]);
+	free(p);
+}
+
+struct loop *iothread_pool_first(const struct iothread_pool *p)
+{
+	return iothread_loop(p->threads[0]);
+}
+
+struct loop *iothread_pool_next(struct iothread_pool *p)
+{
+	unsigned int turn = p->next;
+
+	if (turn == p->count && (p->count == p->max || pool_start(p)))
+		turn = 0;
+	p->next = turn + 1;
+	return iothread_loop(p->threads[turn]);
 }

@@ -79,4 +79,19 @@ int iothread_create(struct iothread **out, const char *name);
 void iothread_destroy(struct iothread *t);
 struct loop *iothread_loop(struct iothread *t);
 
+/*
+ * Several of them, "mote-io" and "mote-io1" …, for devices and queues to share:
+ * a thread is started when somebody comes for it, up to max (at least 1); after
+ * that they take turns. Main thread.
+ */
+struct iothread_pool;
+
+/* Starts the first. */
+int iothread_pool_create(struct iothread_pool **out, unsigned int max);
+/* As iothread_destroy(), for all. */
+void iothread_pool_destroy(struct iothread_pool *p);
+struct loop *iothread_pool_first(const struct iothread_pool *p);
+/* The first at first. One that cannot be started only makes turns shorter. */
+struct loop *iothread_pool_next(struct iothread_pool *p);
+
 #endif

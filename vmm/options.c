@@ -59,19 +59,23 @@ static const struct field cpus_fields[] = {
 
 static const struct field disk_fields[] = {
 	FIELD(config_disk, FIELD_STRING, path, .name = "path",
-	      .argument = "FILE", .help = "a raw image or a block device"),
+	      .argument = "FILE", .help = "an image or a block device"),
 	FIELD(config_disk, FIELD_STRING, id, .name = "id", .argument = "ID",
 	      .help = "default disk0, disk1, ..."),
 	FIELD(config_disk, FIELD_ENUM, format, .name = "format",
-	      .names = formats, .argument = "raw", .help = "the only one yet"),
+	      .names = formats, .argument = "raw|vhd",
+	      .help = "vhd: a fixed VHD; default vhd for *.vhd, else raw"),
 	FIELD(config_disk, FIELD_BOOL, readonly, .name = "readonly",
 	      .argument = "on|off", .help = "default off; ro is readonly=on"),
-	FIELD(config_disk, FIELD_BOOL, direct, .name = "direct"),
+	FIELD(config_disk, FIELD_BOOL, direct, .name = "direct",
+	      .argument = "on|off",
+	      .help = "on: past the host's page cache; default off"),
 	FIELD(config_disk, FIELD_BOOL, no_flush, .name = "flush",
 	      .inverted = true, .argument = "on|off",
 	      .help = "off: the guest's flushes do nothing; default on"),
 	FIELD(config_disk, FIELD_UINT, queues, .name = "queues",
-	      .argument = "N", .help = "1 to 16; default 1"),
+	      .argument = "N",
+	      .help = "1 to 16, served by as many threads; default 1"),
 	FIELD(config_disk, FIELD_STRING, serial, .name = "serial",
 	      .argument = "TEXT",
 	      .help = "what the guest sees, up to 20 bytes; default the id"),
@@ -223,7 +227,7 @@ static int set_one_disk(struct vm_config *c, const struct option *o,
 			struct json_object *v, const char *label,
 			struct error *e)
 {
-	struct config_disk d = { .queues = 1 }, *p;
+	struct config_disk d = { .format = DISK_BY_NAME, .queues = 1 }, *p;
 	int ret = option_fields_set(&d, o, v, label, e);
 
 	if (!ret && !d.path)
@@ -620,7 +624,7 @@ const struct option options[] = {
 		  "disk-add may use, 64 disks each",
 	  .set = set_disk_controllers, .get = get_disk_controllers },
 	{ .name = "rootfs", .key = "rootfs", .argument = "FILE[,...]",
-	  .help = "root image",
+	  .help = "root image; *.vhd: a fixed VHD",
 	  .bare = "path", .fields = rootfs_fields,
 	  .set = set_rootfs, .get = get_rootfs },
 	{ .name = "pmem", .key = "pmem", .argument = "[path=]FILE[,...]",

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "boot/dax.h"
 #include "log.h"
@@ -247,6 +248,14 @@ static int create_pmem(struct vm *vm, struct error *e)
 	return pmem_space_create(&vm->pmem, &p, e);
 }
 
+/* As many as can run at once; but some, so that one does not wait for all. */
+static unsigned int io_threads(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 4 ? 4 : cpus > 16 ? 16 : (unsigned int)cpus;
+}
+
 static int create_devices(struct vm *vm, struct error *e)
 {
 	struct devices_params p = {
@@ -259,11 +268,12 @@ static int create_devices(struct vm *vm, struct error *e)
 		.console = vm->console,
 		.machine_lock = &vm->machine_lock,
 	};
-	int ret = iothread_create(&vm->io, "mote-io");
+	int ret = iothread_pool_create(&vm->io, io_threads());
 
 	if (ret)
 		return error_errno(e, ret, "iothread");
-	p.io_loop = iothread_loop(vm->io);
+	p.io = vm->io;
+	p.io_loop = iothread_pool_first(vm->io);
 	return error_of_named(e, devices_create(&vm->devices, &p, e));
 }
 
@@ -333,7 +343,7 @@ void vm_destroy(struct vm *vm)
 	devices_destroy(vm->devices);
 	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
-	iothread_destroy(vm->io);
+	iothread_pool_destroy(vm->io);
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);
 	vm_devices_deinit(vm);

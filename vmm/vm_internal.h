@@ -40,7 +40,7 @@ struct vm {
 	struct bus *pio, *mmio;
 	struct irq_chip *irq;
 	struct chardev *serial, *console;
-	struct iothread *io;
+	struct iothread_pool *io;
 	struct vcpu_model *model;
 	struct board *board;
 	struct pmem_space *pmem;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error loop block/file block/engine block/uring block/sync */
+/* LINK: error loop block/file block/probe block/vhd */
+/* LINK: block/engine block/bounce block/uring block/threads */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -28,6 +29,17 @@ struct fixture {
 /* The same tests over the best engine of this host and over the last resort. */
 static enum block_engine_kind kind;
 
+static struct error e;
+
+static int open_image(struct block_file **out, const char *path, bool readonly)
+{
+	const struct block_open_params p = {
+		.path = path, .readonly = readonly,
+	};
+
+	return block_open(out, &p, &e);
+}
+
 static void make_image(struct fixture *f, uint32_t size)
 {
 	int fd = open(f->path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
@@ -54,7 +66,6 @@ static void on_batch(void *opaque)
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct error e;
 
 	snprintf(f->dir, sizeof(f->dir), "%s/test-block-XXXXXX",
 		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
@@ -62,7 +73,7 @@ static int set_up(void **state)
 	snprintf(f->path, sizeof(f->path), "%s/image", f->dir);
 	make_image(f, SIZE);
 	assert_int_equal(loop_create(&f->loop), 0);
-	assert_int_equal(block_open(&f->file, f->path, false, &e), 0);
+	assert_int_equal(open_image(&f->file, f->path, false), 0);
 	assert_int_equal(block_engine_create(&f->engine, f->file, f->loop,
 					     DEPTH, kind, on_batch, f), 0);
 	*state = f;
@@ -144,7 +155,6 @@ static void test_block_open_unsuitable_refused(void **state)
 	struct fixture *f = *state;
 	char fifo[160], small[160], missing[160];
 	struct block_file *file = NULL;
-	struct error e;
 	int fd;
 
 	snprintf(fifo, sizeof(fifo), "%s/fifo", f->dir);
@@ -154,18 +164,18 @@ static void test_block_open_unsuitable_refused(void **state)
 	fd = open(small, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_int_equal(ftruncate(fd, 511), 0);
 
-	assert_int_equal(block_open(&file, missing, false, &e), -ENOENT);
+	assert_int_equal(open_image(&file, missing, false), -ENOENT);
 	assert_non_null(strstr(e.text, missing));
-	assert_int_equal(block_open(&file, fifo, true, &e), -EINVAL);
+	assert_int_equal(open_image(&file, fifo, true), -EINVAL);
 	assert_non_null(strstr(e.text, fifo));
-	assert_int_equal(block_open(&file, "/dev/null", true, &e), -EINVAL);
-	assert_int_equal(block_open(&file, f->dir, true, &e), -EINVAL);
-	assert_int_equal(block_open(&file, small, false, &e), -EINVAL);
+	assert_int_equal(open_image(&file, "/dev/null", true), -EINVAL);
+	assert_int_equal(open_image(&file, f->dir, true), -EINVAL);
+	assert_int_equal(open_image(&file, small, false), -EINVAL);
 	assert_non_null(strstr(e.text, "512"));
 
 	/* Rounded down to whole sectors. */
 	assert_int_equal(ftruncate(fd, 1535), 0);
-	assert_int_equal(block_open(&file, small, false, &e), 0);
+	assert_int_equal(open_image(&file, small, false), 0);
 	assert_int_equal(block_size_bytes(file), 1024);
 	block_close(file);
 	close(fd);
@@ -177,26 +187,25 @@ static void test_block_open_one_writer_or_many_readers(void **state)
 {
 	struct fixture *f = *state;
 	struct block_file *a = NULL, *b = NULL;
-	struct error e;
 
 	/* The fixture is a writer. */
-	assert_int_equal(block_open(&a, f->path, false, &e), -EBUSY);
+	assert_int_equal(open_image(&a, f->path, false), -EBUSY);
 	assert_non_null(strstr(e.text, f->path));
-	assert_int_equal(block_open(&a, f->path, true, &e), -EBUSY);
+	assert_int_equal(open_image(&a, f->path, true), -EBUSY);
 	block_engine_destroy(f->engine);
 	block_close(f->file);
 	f->engine = NULL;
 	f->file = NULL;
 
-	assert_int_equal(block_open(&a, f->path, true, &e), 0);
+	assert_int_equal(open_image(&a, f->path, true), 0);
 	assert_true(block_readonly(a));
 	assert_false(block_can_discard(a));
 	assert_false(block_can_write_zeroes(a));
-	assert_int_equal(block_open(&b, f->path, true, &e), 0);
-	assert_int_equal(block_open(&f->file, f->path, false, &e), -EBUSY);
+	assert_int_equal(open_image(&b, f->path, true), 0);
+	assert_int_equal(open_image(&f->file, f->path, false), -EBUSY);
 	block_close(a);
 	block_close(b);
-	assert_int_equal(block_open(&f->file, f->path, false, &e), 0);
+	assert_int_equal(open_image(&f->file, f->path, false), 0);
 }
 
 static void test_block_probe_leaves_image_alone(void **state)
@@ -273,13 +282,12 @@ static void test_block_write_to_readonly_file_fails_alone(void **state)
 	char a[512] = "x";
 	struct iovec iov = { a, 512 };
 	struct request r;
-	struct error e;
 
 	block_engine_destroy(f->engine);
 	block_close(f->file);
 	f->engine = NULL;
 	f->file = NULL;
-	assert_int_equal(block_open(&file, f->path, true, &e), 0);
+	assert_int_equal(open_image(&file, f->path, true), 0);
 	assert_int_equal(block_engine_create(&engine, file, f->loop, DEPTH,
 					     kind, on_batch, f), 0);
 	prepare(f, &r, BLOCK_WRITE, 0, &iov, 1);
@@ -400,16 +408,178 @@ static void test_block_submit_from_done_goes_on_by_loop(void **state)
 	assert_in_range(f->batches, 99, 100);
 }
 
+static void put_be(uint8_t *p, uint64_t value, unsigned int bytes)
+{
+	while (bytes--) {
+		p[bytes] = (uint8_t)value;
+		value >>= 8;
+	}
+}
+
+/* The footer of a fixed VHD of SIZE bytes behind the image. */
+static void append_footer(struct fixture *f)
+{
+	uint8_t footer[512] = "conectix";
+	uint32_t sum = 0;
+	int fd = open(f->path, O_WRONLY | O_CLOEXEC);
+
+	put_be(footer + 12, 0x10000, 4);
+	put_be(footer + 16, UINT64_MAX, 8);
+	put_be(footer + 48, SIZE, 8);
+	put_be(footer + 60, 2, 4);
+	for (unsigned int i = 0; i < 512; i++)
+		sum += footer[i];
+	put_be(footer + 64, ~sum, 4);
+	assert_int_equal(pwrite(fd, footer, 512, SIZE), 512);
+	close(fd);
+}
+
+/* Another way of having the fixture's image open. */
+static int reopen(struct fixture *f, const struct block_open_params *p)
+{
+	int ret;
+
+	block_engine_destroy(f->engine);
+	block_close(f->file);
+	f->engine = NULL;
+	f->file = NULL;
+	ret = block_open(&f->file, p, &e);
+	if (!ret)
+		assert_int_equal(block_engine_create(&f->engine, f->file,
+						     f->loop, DEPTH, kind,
+						     on_batch, f), 0);
+	return ret;
+}
+
+static void test_block_vhd_hides_its_footer(void **state)
+{
+	struct fixture *f = *state;
+	const struct block_open_params p = { .path = f->path, .vhd = true };
+
+	assert_int_equal(reopen(f, &p), -EINVAL);
+	assert_non_null(strstr(e.text, f->path));
+	append_footer(f);
+	assert_int_equal(reopen(f, &p), 0);
+	assert_int_equal(block_size_bytes(f->file), SIZE);
+	assert_int_equal(block_resize(f->file, 2 * SIZE, &e), -EOPNOTSUPP);
+	assert_int_equal(block_size_bytes(f->file), SIZE);
+}
+
+static void test_block_resize_grows_and_shrinks_the_file(void **state)
+{
+	struct fixture *f = *state;
+	const struct block_open_params p = {
+		.path = f->path, .readonly = true,
+	};
+	struct stat st;
+
+	assert_int_equal(block_resize(f->file, 3 * SIZE, &e), 0);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_size, 3 * SIZE);
+	assert_int_equal(block_resize(f->file, 512, &e), 0);
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_size, 512);
+	assert_int_equal(block_size_bytes(f->file), 512);
+	assert_int_equal(block_resize(f->file, 0, &e), -EINVAL);
+	assert_int_equal(block_resize(f->file, 513, &e), -EINVAL);
+	assert_int_equal(block_resize(f->file, UINT64_MAX - 511, &e), -EINVAL);
+	assert_int_equal(block_size_bytes(f->file), 512);
+	assert_int_equal(reopen(f, &p), 0);
+	assert_int_equal(block_resize(f->file, 1024, &e), -EROFS);
+}
+
+static void test_block_set_file_goes_on_with_another(void **state)
+{
+	struct fixture *f = *state;
+	struct block_file *other;
+	char path[170], buf[512];
+	struct iovec iov = { buf, 512 };
+	struct request r;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.2", f->path);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	memset(buf, 'o', 512);
+	assert_int_equal(write(fd, buf, 512), 512);
+	close(fd);
+	prepare(f, &r, BLOCK_READ, 0, &iov, 1);
+	assert_int_equal(run(f, &r), 0);
+	assert_int_equal(buf[0], 1);
+	assert_int_equal(open_image(&other, path, false), 0);
+	block_engine_set_file(f->engine, other);
+	block_close(f->file);
+	f->file = other;
+	iov = (struct iovec){ buf, 512 };
+	prepare(f, &r, BLOCK_READ, 0, &iov, 1);
+	assert_int_equal(run(f, &r), 0);
+	assert_int_equal(buf[0], 'o');
+	/* The first one is nobody's any more. */
+	assert_int_equal(open_image(&other, f->path, false), 0);
+	block_close(other);
+	unlink(path);
+}
+
+/*
+ * Every offset, length and address, on a file system that has direct I/O or
+ * else (it says so) not at all.
+ */
+static void test_block_direct_takes_any_alignment(void **state)
+{
+	struct fixture *f = *state;
+	const struct block_open_params p = { .path = f->path, .direct = true };
+	static uint8_t memory[3 * 8192] __attribute__((aligned(4096)));
+	static const unsigned int at[] = { 0, 512, 4096, 1024, 7 };
+	struct iovec iov[2];
+	struct request r;
+	int ret = reopen(f, &p);
+
+	if (ret == -EINVAL) {
+		assert_non_null(strstr(e.text, "direct"));
+		print_message("no direct I/O in $TMPDIR\n");
+		return;
+	}
+	assert_int_equal(ret, 0);
+	for (unsigned int i = 0; i < 5; i++)
+		for (unsigned int sectors = 1; sectors <= 9; sectors += 4) {
+			uint32_t len = 512 * sectors;
+			uint64_t offset = 8192 + (at[i] & ~511u);
+			uint8_t *buf = memory + at[i];
+
+			memset(memory, 0, sizeof(memory));
+			memset(buf, (int)(100 + i + sectors), len);
+			iov[0] = (struct iovec){ buf, 100 };
+			iov[1] = (struct iovec){ buf + 100, len - 100 };
+			prepare(f, &r, BLOCK_WRITE, offset, iov, 2);
+			assert_int_equal(run(f, &r), 0);
+			assert_int_equal(byte_at(f, (off_t)offset + len - 1),
+					 100 + i + sectors);
+			memset(memory, 0, sizeof(memory));
+			iov[0] = (struct iovec){ buf, len };
+			prepare(f, &r, BLOCK_READ, offset, iov, 1);
+			assert_int_equal(run(f, &r), 0);
+			assert_int_equal(buf[0], 100 + i + sectors);
+			assert_int_equal(buf[len - 1], 100 + i + sectors);
+			assert_int_equal(buf[len], 0);
+		}
+	prepare(f, &r, BLOCK_FLUSH, 0, NULL, 0);
+	assert_int_equal(run(f, &r), 0);
+	/* Past the end of a file that has become shorter. */
+	assert_int_equal(truncate(f->path, 8192 + 512), 0);
+	iov[0] = (struct iovec){ memory, 1024 };
+	prepare(f, &r, BLOCK_READ, 8192, iov, 1);
+	assert_int_equal(run(f, &r), -EIO);
+}
+
 static void test_block_kind_is_what_was_asked(void **state)
 {
 	struct fixture *f = *state;
 
-	if (kind == BLOCK_ENGINE_SYNC)
+	if (kind == BLOCK_ENGINE_THREADS)
 		assert_int_equal(block_engine_kind(f->engine),
-				 BLOCK_ENGINE_SYNC);
+				 BLOCK_ENGINE_THREADS);
 	else
 		assert_in_range(block_engine_kind(f->engine),
-				BLOCK_ENGINE_URING, BLOCK_ENGINE_SYNC);
+				BLOCK_ENGINE_URING, BLOCK_ENGINE_THREADS);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -427,13 +597,17 @@ int main(void)
 		T(test_block_discard_and_zeroes_do_as_said),
 		T(test_block_full_depth_completes_in_batches),
 		T(test_block_submit_from_done_goes_on_by_loop),
+		T(test_block_vhd_hides_its_footer),
+		T(test_block_resize_grows_and_shrinks_the_file),
+		T(test_block_set_file_goes_on_with_another),
+		T(test_block_direct_takes_any_alignment),
 		T(test_block_kind_is_what_was_asked),
 	};
 	int failed;
 
 	kind = BLOCK_ENGINE_AUTO;
 	failed = cmocka_run_group_tests_name("auto", tests, NULL, NULL);
-	kind = BLOCK_ENGINE_SYNC;
-	failed += cmocka_run_group_tests_name("sync", tests, NULL, NULL);
+	kind = BLOCK_ENGINE_THREADS;
+	failed += cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 	return failed;
 }

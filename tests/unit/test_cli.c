@@ -121,7 +121,7 @@ static void test_cli_disk_suboptions_are_parsed(void **state)
 
 	(void)state;
 	accepted(&r, ARGS("-kk", "-d", "a,,b.img,ro", "--disk",
-			  "path=c,id=data,format=raw,readonly=off,direct=off,"
+			  "path=c,id=data,format=raw,readonly=off,direct=on,"
 			  "flush=off,queues=4,serial=S1", "-dd"));
 	d = r.config.disks;
 	assert_int_equal(r.config.disk_count, 3);
@@ -133,6 +133,8 @@ static void test_cli_disk_suboptions_are_parsed(void **state)
 	assert_string_equal(d[1].path, "c");
 	assert_string_equal(d[1].id, "data");
 	assert_false(d[1].readonly);
+	assert_true(d[1].direct);
+	assert_false(d[0].direct);
 	assert_true(d[1].no_flush);
 	assert_int_equal(d[1].queues, 4);
 	assert_string_equal(d[1].serial, "S1");

@@ -245,14 +245,31 @@ static void test_validate_bad_disks_are_refused(void **state)
 	add_disk(&c, "a", NULL);
 	c.disks[0].queues = 1000;
 	refused(&c, "queues");
+}
+
+static void test_validate_disk_format_defaults_by_name(void **state)
+{
+	static const char *const names[] = { "a.img", "b.vhd", "B.VHD",
+					     "a.vhd/x", "c.vhd", "d" };
+	struct vm_config c;
+	struct error e;
+
+	(void)state;
 	start(&c);
-	add_disk(&c, "a", NULL);
-	c.disks[0].format = DISK_VHD;
-	refused(&c, "vhd");
-	start(&c);
-	add_disk(&c, "a", NULL);
-	c.disks[0].direct = true;
-	refused(&c, "direct");
+	for (size_t i = 0; i < 6; i++) {
+		add_disk(&c, names[i], NULL);
+		c.disks[i].format = DISK_BY_NAME;
+	}
+	c.disks[4].format = DISK_RAW;
+	c.disks[5].format = DISK_VHD;
+	assert_int_equal(config_validate(&c, &e), 0);
+	assert_int_equal(c.disks[0].format, DISK_RAW);
+	assert_int_equal(c.disks[1].format, DISK_VHD);
+	assert_int_equal(c.disks[2].format, DISK_VHD);
+	assert_int_equal(c.disks[3].format, DISK_RAW);
+	assert_int_equal(c.disks[4].format, DISK_RAW);
+	assert_int_equal(c.disks[5].format, DISK_VHD);
+	config_deinit(&c);
 }
 
 static void test_validate_contradictions_are_refused(void **state)
@@ -444,6 +461,7 @@ int main(void)
 		cmocka_unit_test(
 			test_validate_disk_ids_avoid_those_that_are_taken),
 		cmocka_unit_test(test_validate_bad_disks_are_refused),
+		cmocka_unit_test(test_validate_disk_format_defaults_by_name),
 		cmocka_unit_test(test_validate_contradictions_are_refused),
 		cmocka_unit_test(test_validate_same_file_twice_is_refused),
 		cmocka_unit_test(test_validate_uuid_is_checked_and_generated),

@@ -85,10 +85,11 @@ static int create(struct virtio_device **out, char letter,
 }
 
 int virtio_blk_create(struct virtio_device **out, const struct config_disk *c,
-		      struct guest_mem *mem, struct loop *loop,
+		      struct guest_mem *mem, struct loop *const *loops,
 		      struct error *e)
 {
-	return create(out, c->path[0], mem, loop, e);
+	assert_int_equal(c->queues, 1);
+	return create(out, c->path[0], mem, loops[0], e);
 }
 
 int virtio_console_create(struct virtio_device **out, struct chardev *cd,
@@ -140,6 +141,7 @@ struct fixture {
 	struct guest_mem *mem;
 	struct vm_config config;
 	struct devices_params p;
+	struct iothread_pool *io;
 	struct devices *devices;
 };
 
@@ -149,6 +151,7 @@ static int setup(void **state)
 
 	memset(&fake, 0, sizeof(fake));
 	pci_fixture_init(&f->m);
+	assert_int_equal(iothread_pool_create(&f->io, 1), 0);
 	assert_int_equal(guest_mem_create(&f->mem), 0);
 	config_init(&f->config);
 	f->config.rng = false;
@@ -156,6 +159,7 @@ static int setup(void **state)
 		.config = &f->config,
 		.mem = f->mem,
 		.io_loop = f->m.loop,
+		.io = f->io,
 		.pci = f->m.pci,
 		.irq = f->m.irq,
 		.kvm = &f->m.vm,
@@ -171,6 +175,7 @@ static int teardown(void **state)
 
 	devices_destroy(f->devices);
 	assert_int_equal(fake.alive, 0);
+	iothread_pool_destroy(f->io);
 	guest_mem_destroy(f->mem);
 	pci_fixture_deinit(&f->m);
 	config_deinit(&f->config);
@@ -222,6 +227,7 @@ static void test_devices_of_the_configuration_keep_their_order(void **state)
 	f->config.rootfs.path = strdup("root");
 	f->config.disks = calloc(2, sizeof(*f->config.disks));
 	f->config.disk_count = 2;
+	f->config.disks[0].queues = f->config.disks[1].queues = 1;
 	f->config.disks[0].path = strdup("a");
 	f->config.disks[0].id = strdup("disk0");
 	f->config.disks[1].path = strdup("b");

@@ -183,6 +183,32 @@ static void test_iothread_crash_reaches_the_handler(void **state)
 	assert_int_equal(WEXITSTATUS(status), HANDLED);
 }
 
+static void set_ran(void *opaque)
+{
+	*(bool *)opaque = true;
+}
+
+static void test_iothread_pool_starts_when_asked_then_takes_turns(void **state)
+{
+	struct iothread_pool *p;
+	struct loop *l[7];
+	bool ran = false;
+
+	(void)state;
+	assert_int_equal(iothread_pool_create(&p, 3), 0);
+	for (unsigned int i = 0; i < 7; i++)
+		l[i] = iothread_pool_next(p);
+	assert_ptr_equal(l[0], iothread_pool_first(p));
+	assert_ptr_not_equal(l[1], l[0]);
+	assert_ptr_not_equal(l[2], l[0]);
+	assert_ptr_not_equal(l[2], l[1]);
+	for (unsigned int i = 3; i < 7; i++)
+		assert_ptr_equal(l[i], l[i - 3]);
+	loop_call(l[2], set_ran, &ran);
+	assert_true(ran);
+	iothread_pool_destroy(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +219,8 @@ int main(void)
 		cmocka_unit_test(test_loop_timer_fires_periodically),
 		cmocka_unit_test(test_loop_stop_from_another_thread_ends_it),
 		cmocka_unit_test(test_iothread_crash_reaches_the_handler),
+		cmocka_unit_test(
+			test_iothread_pool_starts_when_asked_then_takes_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

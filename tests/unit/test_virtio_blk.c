@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
 /* LINK: virtio/device virtio/device_reg virtio/device_state */
-/* LINK: virtio/blk virtio/blk_request */
-/* LINK: block/file block/engine block/uring block/sync */
+/* LINK: virtio/blk virtio/blk_queue virtio/blk_request */
+/* LINK: block/file block/probe block/vhd */
+/* LINK: block/engine block/bounce block/uring block/threads */
 /* WITH: fake_driver */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@ struct fixture {
 	char path[160];
 	struct config_disk disk;
 	struct fake_ram ram;
-	struct iothread *thread;
+	struct iothread *threads[2];
 	struct virtio_device *d;
 	struct fake_irq irq;
 	struct fake_queue q[2];
@@ -43,9 +44,10 @@ struct fixture {
 
 static void create(struct fixture *f)
 {
+	struct loop *const loops[] = { iothread_loop(f->threads[0]),
+				       iothread_loop(f->threads[1]) };
 	struct error e;
-	int ret = virtio_blk_create(&f->d, &f->disk, f->ram.mem,
-				    iothread_loop(f->thread), &e);
+	int ret = virtio_blk_create(&f->d, &f->disk, f->ram.mem, loops, &e);
 
 	if (ret)
 		fail_msg("%s", e.text);
@@ -78,7 +80,8 @@ static int set_up(void **state)
 		.path = f->path, .id = "disk0", .queues = 1,
 	};
 	fake_ram_init(&f->ram);
-	assert_int_equal(iothread_create(&f->thread, "io"), 0);
+	assert_int_equal(iothread_create(&f->threads[0], "io"), 0);
+	assert_int_equal(iothread_create(&f->threads[1], "io1"), 0);
 	create(f);
 	*state = f;
 	return 0;
@@ -89,7 +92,8 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	virtio_device_destroy(f->d);
-	iothread_destroy(f->thread);
+	iothread_destroy(f->threads[0]);
+	iothread_destroy(f->threads[1]);
 	fake_ram_deinit(&f->ram);
 	unlink(f->path);
 	free(f);
@@ -181,6 +185,9 @@ static void test_blk_config_and_features_describe_image(void **state)
 	assert_int_equal(config_u64(f, 0, 8), SECTORS);
 	assert_int_equal(config_u64(f, 12, 4), 254);	/* seg_max */
 	assert_int_equal(config_u64(f, 20, 4), 512);	/* blk_size */
+	assert_int_equal(config_u64(f, 24, 1), 3);	/* 4 KiB physical */
+	assert_int_equal(config_u64(f, 26, 2), 8);	/* min_io_size */
+	assert_true(offered(f, VIRTIO_BLK_F_TOPOLOGY));
 	assert_true(offered(f, VIRTIO_BLK_F_FLUSH));
 	assert_true(offered(f, VIRTIO_BLK_F_DISCARD));
 	assert_true(offered(f, VIRTIO_BLK_F_WRITE_ZEROES));
@@ -215,10 +222,12 @@ static void test_blk_create_bad_config_refused(void **state)
 			 -EINVAL);
 	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
 	c.serial = NULL;
+	virtio_device_destroy(f->d);
 	c.format = DISK_VHD;
 	assert_int_equal(virtio_blk_create(&d, &c, f->ram.mem, NULL, &e),
-			 -EOPNOTSUPP);
-	assert_int_equal(e.class, ERROR_NOT_SUPPORTED);
+			 -EINVAL);
+	assert_non_null(strstr(e.text, f->path));
+	create(f);
 }
 
 static void test_blk_read_write_flush_work(void **state)
@@ -509,28 +518,51 @@ static void take_reads(struct fixture *f, unsigned int queue,
 	}
 }
 
+#define MANY		200u		/* more than slots */
+#define TABLES		(FAKE_RAM_BASE + 0x104000)
+
+static gpa_t many_data(unsigned int queue, unsigned int i)
+{
+	return DATA + 0x40000 * (gpa_t)queue + 1024 * (gpa_t)i;
+}
+
+/* A chain of two in a table takes one descriptor of the ring. */
+static void offer_many(struct fixture *f, unsigned int queue)
+{
+	for (uint16_t i = 0; i < MANY; i++) {
+		gpa_t table = TABLES + 32 * (queue * MANY + i);
+
+		fake_indirect(&f->ram, table, 0, HEADER, 16, VRING_DESC_F_NEXT,
+			      1);
+		fake_indirect(&f->ram, table, 1, many_data(queue, i), 513,
+			      VRING_DESC_F_WRITE, 0);
+		fake_desc(&f->q[queue], i, table, 32, VRING_DESC_F_INDIRECT, 0);
+		memset(fake_ptr(&f->ram, many_data(queue, i)), 0xee, 513);
+		fake_offer(&f->q[queue], i);
+	}
+}
+
 static void test_blk_more_requests_than_slots_all_complete(void **state)
 {
 	struct fixture *f = *state;
 
 	f->disk.queues = 2;
 	recreate(f);
-	/* 2 × 128 chains of two on 128 slots. */
+	/* 2 × 200 chains, in tables of their own, on 2 × 128 slots. */
 	for (unsigned int i = 0; i < 2; i++)
 		fake_queue_init(&f->q[i], &f->ram, RING(i), 256);
 	put_header(f, VIRTIO_BLK_T_IN, 9);
 	assert_int_equal(fake_start(f->d, UINT64_MAX, f->q, 2), 15);
 	for (unsigned int round = 0; round < 50; round++) {
-		offer_reads(f, 0, 128);
-		offer_reads(f, 1, 128);
+		offer_many(f, 0);
+		offer_many(f, 1);
 		fake_kick(f->d, 0);
 		fake_kick(f->d, 1);
-		take_reads(f, 0, 128);
-		take_reads(f, 1, 128);
-		for (unsigned int i = 0; i < 256; i++) {
-			uint8_t *p = fake_ptr(&f->ram, DATA +
-					      0x40000 * (i / 128) +
-					      1024 * (i % 128));
+		take_reads(f, 0, MANY);
+		take_reads(f, 1, MANY);
+		for (unsigned int i = 0; i < 2 * MANY; i++) {
+			uint8_t *p = fake_ptr(&f->ram, many_data(i / MANY,
+								 i % MANY));
 
 			assert_int_equal(p[0] + p[511], 20);
 			assert_int_equal(p[512], 0);
@@ -685,6 +717,85 @@ static void test_blk_random_rings_harmless(void **state)
 	assert_int_equal(status(f), 0);
 }
 
+static void test_blk_resize_tells_the_driver(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t generation;
+	struct error e;
+
+	start(f, UINT64_MAX);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, SECTORS, 512), 1);
+	generation = atomic_load(&f->d->config_generation);
+	assert_int_equal(virtio_blk_resize(f->d, 2 * SECTORS * 512, &e), 0);
+	assert_true(fake_irq_wait(&f->irq.config));
+	assert_true(atomic_load(&f->d->config_generation) != generation);
+	assert_int_equal(config_u64(f, 0, 8), 2 * SECTORS);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, 2 * SECTORS - 1, 512),
+			 513);
+	assert_int_equal(virtio_blk_resize(f->d, SECTORS * 256, &e), 0);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, SECTORS / 2, 512), 1);
+	assert_int_equal(status(f), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(virtio_blk_resize(f->d, 1000, &e), -EINVAL);
+	assert_int_equal(virtio_blk_resize(f->d, 0, &e), -EINVAL);
+	assert_int_equal(config_u64(f, 0, 8), SECTORS / 2);
+	/* Paused, it stays so. */
+	virtio_device_quiesce(f->d);
+	assert_int_equal(virtio_blk_resize(f->d, SECTORS * 512, &e), 0);
+	assert_true(f->d->quiesced);
+	virtio_device_resume(f->d);
+	assert_int_equal(request(f, VIRTIO_BLK_T_IN, SECTORS - 1, 512), 513);
+}
+
+static void test_blk_replace_swaps_the_image(void **state)
+{
+	struct fixture *f = *state;
+	char other[170];
+	struct config_disk c = { .path = other }, again = { .path = f->path };
+	struct error e;
+	int fd;
+
+	snprintf(other, sizeof(other), "%s.other", f->path);
+	fd = open(other, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "other", 5), 5);
+	assert_int_equal(ftruncate(fd, 512 * 1000), 0);
+	close(fd);
+	f->disk.queues = 2;
+	recreate(f);
+	start(f, UINT64_MAX);
+	put_header(f, VIRTIO_BLK_T_IN, 0);
+	offer_reads(f, 0, 16);
+	offer_reads(f, 1, 16);
+	fake_kick(f->d, 0);
+	fake_kick(f->d, 1);
+	assert_int_equal(virtio_blk_replace(f->d, &c, &e), 0);
+	assert_true(fake_irq_wait(&f->irq.config));
+	take_reads(f, 0, 16);
+	take_reads(f, 1, 16);
+	assert_int_equal(config_u64(f, 0, 8), 1000);
+	for (unsigned int i = 0; i < 2; i++) {
+		offer_reads(f, i, 1);
+		fake_kick(f->d, i);
+		take_reads(f, i, 1);
+	}
+	request(f, VIRTIO_BLK_T_IN, 0, 512);
+	assert_memory_equal(data(f), "other", 5);
+	memset(data(f), 'n', 512);
+	request(f, VIRTIO_BLK_T_OUT, 999, 512);
+	assert_int_equal(status(f), VIRTIO_BLK_S_OK);
+	/* The first image is free again, and untouched. */
+	assert_int_equal(byte_at(f, 0), 1);
+	c.readonly = true;
+	assert_int_equal(virtio_blk_replace(f->d, &c, &e), -EINVAL);
+	assert_int_equal(virtio_blk_replace(f->d, &again, &e), 0);
+	request(f, VIRTIO_BLK_T_IN, 0, 512);
+	assert_int_equal(data(f)[0], 1);
+	again.path = (char *)"/nonexistent";
+	assert_int_equal(virtio_blk_replace(f->d, &again, &e), -ENOENT);
+	request(f, VIRTIO_BLK_T_IN, 1, 512);
+	assert_int_equal(data(f)[0], 2);
+	unlink(other);
+}
+
 static void test_blk_load_needs_image_of_same_size(void **state)
 {
 	struct fixture *f = *state;
@@ -737,13 +848,15 @@ int main(void)
 		T(test_blk_quiesce_drains_and_resume_goes_on),
 		T(test_blk_reset_with_requests_in_flight),
 		T(test_blk_random_rings_harmless),
+		T(test_blk_resize_tells_the_driver),
+		T(test_blk_replace_swaps_the_image),
 		T(test_blk_load_needs_image_of_same_size),
 	};
 	int failed;
 
 	kind = BLOCK_ENGINE_AUTO;
 	failed = cmocka_run_group_tests_name("auto", tests, NULL, NULL);
-	kind = BLOCK_ENGINE_SYNC;
-	failed += cmocka_run_group_tests_name("sync", tests, NULL, NULL);
+	kind = BLOCK_ENGINE_THREADS;
+	failed += cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 	return failed;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What the block engines share: choosing one, and carrying requests on after
- * partial results. The engine's loop. */
+ * partial results. The engine's loop; see engine.h for what workers call. */
 #include "block/engine.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+
+#include "block/bounce.h"
 
 int block_engine_create(struct block_engine **out, struct block_file *f,
 			struct loop *loop, unsigned int depth,
@@ -16,20 +18,28 @@ int block_engine_create(struct block_engine **out, struct block_file *f,
 	struct block_engine *e;
 	int ret = -ENOSYS;
 
-	if (kind != BLOCK_ENGINE_SYNC)
-		ret = block_uring_create(&e, loop, depth);
+	if (kind != BLOCK_ENGINE_THREADS)
+		ret = block_uring_create(&e, f, loop, depth);
 	/* Old kernels, seccomp filters and sysctls leave us without a ring. */
 	if (ret && kind != BLOCK_ENGINE_URING)
-		ret = block_sync_create(&e, loop);
+		ret = block_threads_create(&e, loop);
 	if (ret)
 		return ret;
-	e->fd = block_file_fd(f);
+	e->file = f;
 	e->loop = loop;
 	e->depth = depth;
 	e->batch_done = batch_done;
 	e->opaque = opaque;
 	*out = e;
 	return 0;
+}
+
+void block_engine_set_file(struct block_engine *e, struct block_file *f)
+{
+	assert(!e->in_flight);
+	e->file = f;
+	if (e->ops->file_changed)
+		e->ops->file_changed(e);
 }
 
 void block_engine_destroy(struct block_engine *e)
@@ -50,6 +60,8 @@ void block_engine_submit(struct block_engine *e, struct block_request *r)
 	assert(e->in_flight < e->depth);
 	e->in_flight++;
 	r->step = 0;
+	r->bounced = NULL;
+	block_bounce(e->file, r);
 	e->ops->submit(e, r);
 }
 
@@ -138,6 +150,15 @@ static void consume(struct block_request *r, uint64_t n)
 	}
 }
 
+/* A rest that is not aligned, as what follows a short write, is not. */
+bool block_request_is_direct(const struct block_file *f,
+			     const struct block_request *r)
+{
+	return f->direct_fd >= 0 &&
+	       (r->op == BLOCK_READ || r->op == BLOCK_WRITE) &&
+	       block_aligned(f, r);
+}
+
 bool block_request_advance(struct block_request *r, ssize_t res)
 {
 	if (res == -EINTR)
@@ -159,5 +180,6 @@ bool block_request_advance(struct block_request *r, ssize_t res)
 void block_request_done(struct block_engine *e, struct block_request *r)
 {
 	e->in_flight--;
+	block_unbounce(r);
 	r->done(r);
 }

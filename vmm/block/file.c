@@ -1,25 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening, locking and probing disk images. Main thread. */
+/* Opening, locking and resizing disk images. Main thread. */
+#include "block/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
-#include <linux/fs.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#include "block/block.h"
-#include "block/engine.h"
-
-struct block_file {
-	int fd;
-	uint64_t size_bytes;
-	uint32_t granule_bytes;
-	bool readonly;
-	bool can_discard;
-	bool can_write_zeroes;
-};
 
 /*
  * A lock of the open file description: it ends with the descriptor, however
@@ -39,112 +25,101 @@ static int lock(int fd, const char *path, bool readonly, struct error *e)
 	return error_errno(e, -errno, "disk %s: cannot lock it", path);
 }
 
-/*
- * Past its end a file has nothing to lose, so a hole there only tells whether
- * the file system can make holes.
- */
-static bool can_punch(int fd, uint64_t size_bytes)
+/* Not by closing alone: a ring may hold the file a little longer. */
+static void unlock(int fd)
 {
-	uint64_t at = (size_bytes + 4095) & ~UINT64_C(4095);
+	struct flock l = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
-	return !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			  (off_t)at, 4096);
+	(void)!fcntl(fd, F_OFD_SETLK, &l);
 }
 
-static int probe_file(struct block_file *f, const struct stat *st)
+static int open_and_lock(struct block_file *f, const char *path,
+			 struct error *e)
 {
-	f->size_bytes = (uint64_t)st->st_size;
-	if (!f->readonly)
-		f->can_discard = f->can_write_zeroes =
-			can_punch(f->fd, f->size_bytes);
-	return 0;
-}
+	int flags = f->readonly ? O_RDONLY : O_RDWR;
 
-/*
- * The kernel zeroes ranges of any block device, if need be by writing. There is
- * no discard that all kernels have and that does not block the caller.
- */
-static int probe_device(struct block_file *f)
-{
-	int granule;
-
-	if (ioctl(f->fd, BLKGETSIZE64, &f->size_bytes))
-		return -errno;
-	if (ioctl(f->fd, BLKSSZGET, &granule))
-		return -errno;
-	if (granule > BLOCK_SECTOR_BYTES)
-		f->granule_bytes = (uint32_t)granule;
-	f->can_write_zeroes = !f->readonly;
-	return 0;
-}
-
-static int probe(struct block_file *f, const char *path, struct error *e)
-{
-	struct stat st;
-	int ret;
-
-	if (fstat(f->fd, &st))
+	/* O_NONBLOCK: a FIFO by mistake must not hang. */
+	f->fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	/* But io_uring would answer -EAGAIN where it has to wait. */
+	if (f->fd < 0 || fcntl(f->fd, F_SETFL, flags))
 		return error_errno(e, -errno, "disk %s", path);
-	if (S_ISREG(st.st_mode))
-		ret = probe_file(f, &st);
-	else if (S_ISBLK(st.st_mode))
-		ret = probe_device(f);
-	else
-		return error_set(e, -EINVAL, "disk %s: neither a file nor a "
-				 "block device", path);
-	if (ret)
-		return error_errno(e, ret, "disk %s: cannot tell its size",
-				   path);
-	f->size_bytes -= f->size_bytes % f->granule_bytes;
-	if (!f->size_bytes)
-		return error_set(e, -EINVAL, "disk %s: smaller than a sector "
-				 "of %u bytes", path, f->granule_bytes);
-	return 0;
+	return lock(f->fd, path, f->readonly, e);
 }
 
-int block_open(struct block_file **out, const char *path, bool readonly,
+int block_open(struct block_file **out, const struct block_open_params *p,
 	       struct error *e)
 {
 	struct block_file *f = calloc(1, sizeof(*f));
-	int flags = readonly ? O_RDONLY : O_RDWR;
 	int ret;
 
 	if (!f)
-		return error_errno(e, -ENOMEM, "disk %s", path);
-	f->readonly = readonly;
-	f->granule_bytes = BLOCK_SECTOR_BYTES;
-	/* O_NONBLOCK: a FIFO by mistake must not hang. */
-	f->fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (f->fd < 0) {
-		ret = error_errno(e, -errno, "disk %s", path);
-		goto err;
-	}
-	/* But io_uring would answer -EAGAIN where it has to wait. */
-	if (fcntl(f->fd, F_SETFL, flags)) {
-		ret = error_errno(e, -errno, "disk %s", path);
-		goto err;
-	}
+		return error_errno(e, -ENOMEM, "disk %s", p->path);
+	f->readonly = p->readonly;
+	f->vhd = p->vhd;
+	f->fd = f->direct_fd = -1;
 	/* First the lock: what another writer does might change the rest. */
-	ret = lock(f->fd, path, readonly, e);
+	ret = open_and_lock(f, p->path, e);
 	if (!ret)
-		ret = probe(f, path, e);
-	if (ret)
-		goto err;
+		ret = block_probe(f, p->path, e);
+	if (!ret && p->direct)
+		ret = block_probe_direct(f, p->path, e);
+	if (ret) {
+		block_close(f);
+		return ret;
+	}
 	*out = f;
 	return 0;
-
-err:
-	block_close(f);
-	return ret;
 }
 
 void block_close(struct block_file *f)
 {
 	if (!f)
 		return;
-	if (f->fd >= 0)
+	if (f->direct_fd >= 0)
+		close(f->direct_fd);
+	if (f->fd >= 0) {
+		unlock(f->fd);
 		close(f->fd);
+	}
 	free(f);
+}
+
+static int resize_device(const struct block_file *f, uint64_t size_bytes,
+			 struct error *e)
+{
+	uint64_t have;
+	int ret = block_device_bytes(f, &have);
+
+	if (ret)
+		return error_errno(e, ret, "cannot tell the device's size");
+	if (size_bytes > have)
+		return error_set(e, -EINVAL, "%llu bytes: the device has only "
+				 "%llu", (unsigned long long)size_bytes,
+				 (unsigned long long)have);
+	return 0;
+}
+
+int block_resize(struct block_file *f, uint64_t size_bytes, struct error *e)
+{
+	int ret = 0;
+
+	if (!size_bytes || size_bytes % f->topology.granule ||
+	    size_bytes > INT64_MAX)
+		return error_set(e, -EINVAL, "%llu bytes: not whole sectors of "
+				 "%u", (unsigned long long)size_bytes,
+				 f->topology.granule);
+	if (f->vhd)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "a fixed VHD keeps its size");
+	if (f->device)
+		ret = resize_device(f, size_bytes, e);
+	else if (f->readonly)
+		ret = error_set(e, -EROFS, "the image is read-only");
+	else if (ftruncate(f->fd, (off_t)size_bytes))
+		ret = error_errno(e, -errno, "cannot resize the image");
+	if (!ret)
+		f->size_bytes = size_bytes;
+	return ret;
 }
 
 uint64_t block_size_bytes(const struct block_file *f)
@@ -152,9 +127,9 @@ uint64_t block_size_bytes(const struct block_file *f)
 	return f->size_bytes;
 }
 
-uint32_t block_granule_bytes(const struct block_file *f)
+const struct block_topology *block_topology(const struct block_file *f)
 {
-	return f->granule_bytes;
+	return &f->topology;
 }
 
 bool block_readonly(const struct block_file *f)
@@ -170,9 +145,4 @@ bool block_can_discard(const struct block_file *f)
 bool block_can_write_zeroes(const struct block_file *f)
 {
 	return f->can_write_zeroes;
-}
-
-int block_file_fd(const struct block_file *f)
-{
-	return f->fd;
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define SECTOR_BYTES	512
@@ -132,11 +131,4 @@ int vhd_fixed_payload(int fd, uint64_t file_bytes, uint64_t *payload_bytes,
 				 SECTOR_BYTES);
 	*payload_bytes = rest;
 	return 0;
-}
-
-bool vhd_is_name(const char *path)
-{
-	size_t len = strlen(path);
-
-	return len > 4 && !strcasecmp(path + len - 4, ".vhd");
 }

@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 #include "error.h"
 
@@ -25,6 +27,11 @@ int vhd_fixed_payload(int fd, uint64_t file_bytes, uint64_t *payload_bytes,
 
 /* What a file is taken for when the user does not say: it ends in ".vhd". The
  * content is not asked: a guest could write a footer into a raw image. */
-bool vhd_is_name(const char *path);
+static inline bool vhd_is_name(const char *path)
+{
+	size_t len = strlen(path);
+
+	return len > 4 && !strcasecmp(path + len - 4, ".vhd");
+}
 
 #endif

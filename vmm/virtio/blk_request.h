@@ -38,7 +38,7 @@ struct blk_request {
 	uint64_t submitted_bytes;	/* io.len_bytes shrinks as it is done */
 	uint8_t *status;		/* in guest memory */
 	uint32_t data_bytes;		/* written into the chain on success */
-	uint16_t queue, head;
+	uint16_t head;
 	struct iovec iov[BLK_IOV_MAX];
 };
 
