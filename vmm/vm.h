@@ -100,6 +100,13 @@ void vm_terminal_resized(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
 	    const char *reason);
 
+/*
+ * Makes a disk's image that large and tells the guest. -ENODEV: no such disk;
+ * else as block_resize().
+ */
+int vm_disk_resize(struct vm *vm, const char *id, uint64_t size_bytes,
+		   struct error *e);
+
 struct vm_cpu_info {
 	unsigned int index;
 	pid_t thread_id;	/* 0: it is not there yet */

@@ -106,8 +106,14 @@ struct device *vm_device_find(const struct vm *vm, const char *id)
 
 int vm_disk_check(const struct config_disk *disk, struct error *e)
 {
+	const struct block_open_params p = {
+		.path = disk->path,
+		.readonly = disk->readonly,
+		.direct = disk->direct,
+		.vhd = disk->format == DISK_VHD,
+	};
 	struct block_file *file = NULL;
-	int ret = block_open(&file, disk->path, disk->readonly, e);
+	int ret = block_open(&file, &p, e);
 
 	block_close(file);
 	return ret;

@@ -274,6 +274,16 @@ void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
 	fake_vm_event(vm, VM_EVENT_SHUTDOWN, false, reason);
 }
 
+/* One disk, "disk0", whose size is kept. */
+int vm_disk_resize(struct vm *vm, const char *id, uint64_t size_bytes,
+		   struct error *e)
+{
+	if (strcmp(id, "disk0"))
+		return error_set(e, -ENODEV, "Cannot find disk '%s'", id);
+	vm->disk_bytes = size_bytes;
+	return 0;
+}
+
 size_t vm_cpu_count(const struct vm *vm)
 {
 	return vm->config.cpus.count;

@@ -26,6 +26,7 @@ struct vm {
 	int powerdowns, resets, nmis;
 	struct device *devices;	/* only books are kept of them */
 	int next_slot;
+	uint64_t disk_bytes;
 };
 
 struct qmp {

@@ -221,6 +221,41 @@ static void test_monitor_vm_error_is_the_reply(void **state)
 	client_close(&c);
 }
 
+static void test_monitor_block_resize_names_a_disk(void **state)
+{
+	static const struct {
+		const char *args, *says;
+	} bad[] = {
+		{ "\"size\":512", "device" },
+		{ "\"device\":\"disk0\",\"node-name\":\"disk0\","
+		  "\"size\":512", "device" },
+		{ "\"device\":\"disk0\"", "size" },
+		{ "\"device\":\"disk0\",\"size\":-512", "size" },
+		{ "\"device\":0,\"size\":512", "device" },
+		{ "\"device\":\"disk7\",\"size\":512", "disk7" },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+	char command[160];
+
+	client_exchange(&c, "{\"execute\":\"block_resize\",\"arguments\":"
+			    "{\"device\":\"disk0\",\"size\":1048576}}",
+			"{\"return\":{}}");
+	assert_int_equal(q->vm.disk_bytes, 1048576);
+	client_exchange(&c, "{\"execute\":\"block_resize\",\"arguments\":"
+			    "{\"node-name\":\"disk0\",\"size\":512}}",
+			"{\"return\":{}}");
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		snprintf(command, sizeof(command),
+			 "{\"execute\":\"block_resize\",\"arguments\":{%s}}",
+			 bad[i].args);
+		client_send(&c, command);
+		client_expect_error(&c, "GenericError", bad[i].says);
+	}
+	assert_int_equal(q->vm.disk_bytes, 512);
+	client_close(&c);
+}
+
 static void test_monitor_queries_tell_the_configuration(void **state)
 {
 	static char id[] = "box\xff";
@@ -387,6 +422,7 @@ int main(void)
 		TEST(test_monitor_long_command_name_gives_valid_utf8),
 		TEST(test_monitor_lifecycle_commands_reach_the_vm),
 		TEST(test_monitor_vm_error_is_the_reply),
+		TEST(test_monitor_block_resize_names_a_disk),
 		TEST(test_monitor_queries_tell_the_configuration),
 		TEST(test_monitor_query_commands_lists_all_with_help),
 		TEST(test_monitor_events_reach_negotiated_clients_only),

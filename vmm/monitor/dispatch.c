@@ -22,6 +22,7 @@ const struct command_group *const command_groups[] = {
 	&schema_commands,
 	&disk_commands,
 	&resource_commands,
+	&block_commands,
 	NULL,
 };
 
