@@ -100,7 +100,7 @@ check:
 
 # ---- tests -------------------------------------------------------------------
 FUNCTIONAL_NEEDS := $(BUILD)/mote $(KVM_TESTS) $(GUEST_KERNELS:%=build/guest/test-%.cpio) \
-	$(GUEST_KERNEL_FILES)
+	build/guest/disk-io.cpio $(GUEST_KERNEL_FILES)
 
 .PHONY: check-functional check-asan check-tsan check-long
 check-functional: $(FUNCTIONAL_NEEDS) test-host

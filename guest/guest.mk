@@ -4,6 +4,7 @@
 #   build/kernels/NAME/vmlinuz     NAME: generic, cloud, 6.12
 #   build/guest/demo-NAME.cpio     a shell              (guest/demo-init)
 #   build/guest/test-NAME.cpio     functional tests     (guest/test-init)
+#   build/guest/disk-io.cpio       /bin/disk-io to add to one of them   (guest/disk-io.c)
 #   build/guest/bench-NAME.cpio    one line, power off  (guest/bench-init_x86_64.S)
 
 GUEST_KERNELS := generic cloud 6.12
@@ -26,6 +27,14 @@ build/guest/demo-%.cpio: build/kernels/%/vmlinuz guest/demo-init guest/init-func
 build/guest/test-%.cpio: build/kernels/%/vmlinuz guest/test-init guest/init-functions guest/exit-port guest/mkinitramfs guest/guest.mk
 	guest/mkinitramfs -k build/kernels/$* --modules "$(GUEST_MODULES)" --extra "$(GUEST_EXTRA) $(TEST_EXTRA)" \
 		--init guest/test-init --file guest/init-functions:/lib/init-functions --file guest/exit-port:/bin/exit-port -o $@
+
+# On top of a test image, for tests and benchmarks of disks.
+build/guest/disk-io: guest/disk-io.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARNINGS) -O2 -static -s -o $@ $<
+
+build/guest/disk-io.cpio: build/guest/disk-io guest/mkinitramfs
+	guest/mkinitramfs --no-busybox --file build/guest/disk-io:/bin/disk-io -o $@
 
 build/guest/bench-init: guest/bench-init_x86_64.S
 	@mkdir -p $(@D)
