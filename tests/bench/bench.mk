@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
 #
-# The benchmarks: booting, pmem. Included by the top Makefile behind guest/guest.mk and tests/host/host.mk; paths are from the top.
+# The benchmarks. Included by the top Makefile behind guest/guest.mk and tests/host/host.mk; paths are from the top.
 # What is compared is on PATH: qemu-system-x86_64, lkvm. BENCH_ARGS go to tests/bench/boot.py; the figures stay in
-# build/bench/boot.json too.
+# build/bench/boot.json and blk.json too.
 
 BENCH_KERNELS := generic cloud
 BENCH_NEEDS = $(BUILD)/mote build/bench/measure $(foreach kernel,$(BENCH_KERNELS), \
-	build/kernels/$(kernel)/vmlinuz build/guest/bench-$(kernel).cpio build/guest/test-$(kernel).cpio)
+	build/kernels/$(kernel)/vmlinuz build/guest/bench-$(kernel).cpio build/guest/test-$(kernel).cpio) \
+	build/guest/disk-io.cpio
 
 build/bench/measure: tests/bench/measure.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 $(WARNINGS) -static -o $@ $<
 
-.PHONY: bench bench-run
+.PHONY: bench bench-run bench-blk
 bench:
 	@guest/install-deps bench
 	@$(AGAIN) bench-run
@@ -20,3 +21,8 @@ bench:
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench $(BENCH_ARGS)
 	tests/host/auto --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
+	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py
+
+# The disks alone: what is missing is built, nothing is installed.
+bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio build/guest/disk-io.cpio test-host
+	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py $(BENCH_ARGS)
