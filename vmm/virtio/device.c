@@ -175,7 +175,7 @@ static int watch_queues(const struct move *m)
 		struct virtio_queue *q = &d->queues[i];
 		int ret;
 
-		if (!moves(m, i) || !virtqueue_enabled(q->vq))
+		if (!moves(m, i) || !virtqueue_enabled(q->vq) || q->external)
 			continue;
 		ret = loop_add(q->loop, &q->watch, q->kick_fd, EPOLLIN, on_kick,
 			       q);
@@ -374,6 +374,13 @@ static void call_on_loop(void *opaque)
 			m->fn(m->d, i);
 }
 
+static void interrupts_on_loop(void *opaque)
+{
+	struct virtio_device *d = opaque;
+
+	d->info->ops->interrupts_changed(d);
+}
+
 /* ---- machine lock -------------------------------------------------------- */
 
 /* Another loop of the device than its own, met for the first time at index. */
@@ -488,4 +495,10 @@ void virtio_device_reset(struct virtio_device *d)
 	for (unsigned int i = 0; i < d->queue_count; i++)
 		queue_clear(&d->queues[i]);
 	atomic_store(&d->status, 0);
+}
+
+void virtio_device_interrupts_changed(struct virtio_device *d)
+{
+	if (d->active && d->info->ops->interrupts_changed)
+		loop_call(d->loop, interrupts_on_loop, d);
 }

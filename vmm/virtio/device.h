@@ -67,6 +67,9 @@ struct virtio_device_ops {
 	void (*save)(struct virtio_device *d, struct state_writer *w);
 	int (*load)(struct virtio_device *d, struct state_reader *r,
 		    struct error *e);
+	/* Where queue interrupts go has changed (queue_eventfd below), while
+	 * active. NULL: no matter. */
+	void (*interrupts_changed)(struct virtio_device *d);
 	/* Frees the device and what it owns; it is reset by then. */
 	void (*destroy)(struct virtio_device *d);
 };
@@ -83,6 +86,9 @@ struct virtio_device_info {
 struct virtio_interrupts {
 	void (*queue)(void *opaque, unsigned int index);
 	void (*config)(void *opaque);
+	/* For who signals without us (vhost): the eventfd that does what
+	 * queue() would, or -1. Loop's thread. NULL: there are none. */
+	int (*queue_eventfd)(void *opaque, unsigned int index);
 	void *opaque;
 };
 
@@ -95,6 +101,7 @@ struct virtio_queue {
 	uint16_t max_size;
 	struct virtqueue_config config;	/* written by the driver's registers */
 	bool enabled;			/* queue_enable was written */
+	bool external;			/* kicks are for somebody else (vhost) */
 };
 
 /* Embedded as the first member of a device. */
@@ -201,6 +208,9 @@ void virtio_queues_call(struct virtio_device *d,
 void virtio_device_quiesce(struct virtio_device *d);
 void virtio_device_resume(struct virtio_device *d);
 void virtio_device_reset(struct virtio_device *d);
+
+/* For transports: what queue_eventfd() says has changed. Machine lock held. */
+void virtio_device_interrupts_changed(struct virtio_device *d);
 
 /*
  * For the core itself: DRIVER_OK was reached, by the driver or by a load, which

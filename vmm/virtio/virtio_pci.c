@@ -53,6 +53,16 @@ static void config_interrupt(void *opaque)
 	interrupt(v, &v->config_vector, ISR_CONFIG);
 }
 
+static int queue_eventfd(void *opaque, unsigned int index)
+{
+	struct virtio_pci *v = opaque;
+	struct pci_msix *m = &v->function.msix;
+	uint16_t n = atomic_load(&v->queue_vectors[index]);
+
+	return atomic_load(&m->enabled) && n < m->count ?
+		       m->vectors[n].eventfd : -1;
+}
+
 static bool intx_level(struct pci_function *f)
 {
 	return atomic_load(&of_function(f)->isr) != 0;
@@ -137,6 +147,7 @@ static void config_written(struct pci_function *f, uint32_t offset,
 	/* A driver that gives MSI-X up while the device works wants INTx. */
 	if (v->device->active && !atomic_load(&f->msix.enabled))
 		pci_intx_prepare(f);
+	virtio_device_interrupts_changed(v->device);
 	if (offset >= data + 4 || offset + len <= data)
 		return;
 	len = window_access(v, &at);
@@ -274,6 +285,7 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *d,
 	d->irq = (struct virtio_interrupts){
 		.queue = queue_interrupt,
 		.config = config_interrupt,
+		.queue_eventfd = queue_eventfd,
 		.opaque = v,
 	};
 	*out = v;

@@ -162,6 +162,7 @@ static void common_write(struct virtio_pci *v, uint32_t offset,
 		if (selected(v))
 			atomic_store(&v->queue_vectors[q],
 				     checked_vector(v, value));
+		virtio_device_interrupts_changed(d);
 		break;
 	case FIELD(VIRTIO_PCI_COMMON_Q_ENABLE, 2):
 		if (value == 1)

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the network device share:
+ *
+ *	net.c		the device: features, configuration space, life cycle
+ *	net_queue.c	packets between a back end and a pair of queues
+ *	net_ctrl.c	the control queue
+ *	net_vhost.c	the kernel instead of net_queue.c
+ */
+#ifndef MOTE_NET_INTERNAL_H
+#define MOTE_NET_INTERNAL_H
+
+#include <linux/virtio_net.h>
+
+#include "net/vhost.h"
+#include "virtio/net.h"
+
+#define NET_QUEUE_SIZE	256
+#define NET_CTRL_SIZE	64
+#define NET_CHAIN_IOV	(NET_QUEUE_SIZE + VIRTQ_IOV_SLACK)
+/* At most IOV_MAX, with one more at the end. */
+#define NET_STOCK_IOV	1000
+
+/* VIRTIO 1.2, 5.1.3; headers of older kernels lack them. */
+#ifndef VIRTIO_NET_F_GUEST_USO4
+#define VIRTIO_NET_F_GUEST_USO4	54
+#define VIRTIO_NET_F_GUEST_USO6	55
+#define VIRTIO_NET_F_HOST_USO	56
+#endif
+
+struct virtio_net;
+
+struct net_counters {
+	_Atomic uint64_t bytes, packets, errors, drops;
+};
+
+/* A chain of the receiveq that was popped and is not used yet. */
+struct net_chain {
+	uint16_t head;
+	uint32_t iovs;
+	uint64_t bytes;
+};
+
+/*
+ * A receiveq and a transmitq, and the back end's descriptor. All but the
+ * counters belong to the loop's thread.
+ */
+struct net_pair {
+	struct virtio_net *net;
+	unsigned int index;
+	struct loop_watch watch;	/* the back end's, while it works */
+	uint32_t events;		/* what the watch waits for */
+	bool lost;			/* the back end is gone */
+
+	/* The stock: chains[0 … chain_count) and their buffers, in order. */
+	unsigned int chain_count, iov_count;
+	uint64_t stock_bytes;
+	struct net_chain chains[NET_QUEUE_SIZE];
+	struct iovec iov[NET_STOCK_IOV + 1];
+	/* A packet that there were too few buffers for; and room to see that one
+	 * is too long. */
+	size_t kept_bytes;		/* 0: none */
+	uint8_t kept[NET_PACKET_MAX + 1];
+	unsigned int short_run;		/* short packets since the last long */
+
+	struct iovec send_iov[NET_CHAIN_IOV];
+	struct net_counters received, sent;
+
+	struct vhost_net *vhost;	/* NULL: user space */
+	bool vhost_running;
+	int call_fds[2];		/* eventfds; -1 without vhost */
+	struct loop_watch call_watches[2];
+};
+
+struct virtio_net {
+	struct virtio_device dev;
+	char *id;
+	struct net_backend *backend;
+	unsigned int pair_count;
+	struct net_pair **pairs;
+	uint8_t first_mac[6];		/* as created */
+	_Atomic uint64_t mac;		/* little-endian, 6 bytes */
+	atomic_bool link_up;		/* set_link's */
+	atomic_bool lost;		/* the back end is gone */
+	atomic_bool announce;		/* the driver is asked to (5.1.6.5.4) */
+	bool working;			/* active and not quiesced */
+	unsigned int enabled_pairs;
+	uint64_t guest_offloads;	/* VIRTIO_NET_F_GUEST_* bits */
+};
+
+static inline struct virtio_net *to_net(struct virtio_device *d)
+{
+	return (struct virtio_net *)d;
+}
+
+static inline bool net_link_up(const struct virtio_net *n)
+{
+	return n->link_up && !n->lost;
+}
+
+/* 5.1.2: behind all pairs that may be used. */
+static inline unsigned int net_ctrl_index(const struct virtio_net *n)
+{
+	return virtio_has(&n->dev, VIRTIO_NET_F_MQ) ? 2 * n->pair_count : 2;
+}
+
+/* net.c, loop's thread: */
+int net_apply_offloads(struct virtio_net *n, uint64_t guest_offloads);
+/* Pairs below count work. -errno of the back end: it keeps some. */
+int net_enable_pairs(struct virtio_net *n, unsigned int count);
+/* The link is down for good; what the driver sends is dropped. */
+void net_backend_lost(struct virtio_net *n);
+/* A malformed ring: all stops. */
+void net_broken(struct virtio_net *n);
+
+/* net_queue.c, loop's thread. */
+/* Starts to look at the back end; what was waiting is then looked for. */
+int net_pair_start(struct net_pair *p);
+/* Unused chains go back to the ring. */
+void net_pair_stop(struct net_pair *p);
+/* Kicks. */
+void net_pair_receive(struct net_pair *p);
+void net_pair_transmit(struct net_pair *p);
+
+/* net_ctrl.c, loop's thread: a kick. */
+void net_ctrl_handle(struct virtio_net *n);
+
+/* net_vhost.c. Main thread: */
+int net_vhost_init(struct virtio_net *n, struct error *e);
+void net_vhost_deinit(struct net_pair *p);
+/* Loop's thread: */
+int net_vhost_start(struct net_pair *p);
+void net_vhost_stop(struct net_pair *p);
+/* The transport's vectors have changed. */
+void net_vhost_rewire(struct net_pair *p);
+
+#endif
