@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nearest.h"
+#include "option_net.h"
 #include "option_pmem.h"
 #include "options.h"
 
@@ -205,7 +206,7 @@ static int pass(struct parser *p, bool apply, struct error *e)
 int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 {
 	struct parser p = { .argc = argc, .argv = argv, .out = out };
-	size_t disks, pmems;
+	size_t disks, nets, pmems;
 	int ret;
 
 	*out = (struct cli_run){ 0 };
@@ -215,12 +216,15 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 		ret = config_json_load(&out->config, p.config, e);
 	disks = out->config.disk_count;
 	pmems = out->config.pmem_count;
+	nets = out->config.net_count;
 	if (!ret)
 		ret = pass(&p, true, e);
 	if (!ret)
 		ret = option_fold_disks(&out->config, disks, e);
 	if (!ret)
 		ret = option_fold_pmems(&out->config, pmems, e);
+	if (!ret)
+		ret = option_fold_nets(&out->config, nets, e);
 	if (!ret)
 		ret = config_validate(&out->config, e);
 	if (ret)

@@ -92,6 +92,9 @@ void config_deinit(struct vm_config *c)
 	for (size_t i = 0; i < c->pmem_count; i++)
 		config_pmem_deinit(&c->pmems[i]);
 	free(c->pmems);
+	for (size_t i = 0; i < c->net_count; i++)
+		config_net_deinit(&c->nets[i]);
+	free(c->nets);
 	free_list(c->initrds, c->initrd_count);
 	free_list(c->params, c->param_count);
 	free_list(c->cpus.features, c->cpus.feature_count);
@@ -428,6 +431,8 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_names(c, e);
 	if (!ret)
 		ret = check_uuid(c, e);
+	if (!ret)
+		ret = config_check_nets(c, e);
 	if (!ret)
 		ret = find_kernel(c, e);
 	if (!ret)

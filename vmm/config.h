@@ -16,6 +16,7 @@
 #define CONFIG_MAX_CPUS		255
 #define CONFIG_MAX_PMEM		128
 #define CONFIG_DEFAULT_PMEM_MAX	64
+#define CONFIG_MAX_NET_QUEUES	16
 #define CONFIG_DEFAULT_MEMORY	(512ull << 20)
 
 enum config_char_kind {
@@ -78,6 +79,21 @@ struct config_pmem {
 	unsigned int slot;
 };
 
+/* Exactly one of user, tap, fd and unix_path after validation. */
+struct config_net {
+	char *id;		/* never NULL after validation: net0, net1 … */
+	bool user;		/* a passt of our own */
+	char *tap;		/* the interface's name */
+	char *fd;		/* N[:N…], then in: */
+	int fds[CONFIG_MAX_NET_QUEUES];
+	unsigned int fd_count;
+	char *unix_path;	/* a stream socket to connect to */
+	char *mac;		/* never NULL after validation, then in: */
+	uint8_t mac_bytes[6];
+	unsigned int queues;	/* pairs, 1.. after validation */
+	bool vhost;
+};
+
 enum config_rootfs_type { ROOTFS_DISK, ROOTFS_PMEM, ROOTFS_INITRD };
 
 struct config_rootfs {
@@ -106,6 +122,8 @@ struct vm_config {
 	struct config_disk *disks;
 	size_t disk_count;
 	unsigned int disk_controllers;	/* numbers that disk-add may use */
+	struct config_net *nets;
+	size_t net_count;
 	struct config_rootfs rootfs;
 	struct config_pmem *pmems;
 	size_t pmem_count;
@@ -141,6 +159,9 @@ int config_validate(struct vm_config *c, struct error *e);
  * path. Part of config_validate(). config_paths.c */
 int config_check_paths(const struct vm_config *c, struct error *e);
 
+/* The part for nets (config_net.c); the UUID is there. */
+int config_check_nets(struct vm_config *c, struct error *e);
+
 /* A JSON document into c (defaults already there); unknown keys are errors. */
 int config_json_load(struct vm_config *c, const char *path, struct error *e);
 /* The effective configuration as JSON; malloc()ed, NULL when out of memory. */
@@ -152,6 +173,8 @@ void config_disk_deinit(struct config_disk *d);
 /* The same. */
 int config_pmem_copy(struct config_pmem *dst, const struct config_pmem *src);
 void config_pmem_deinit(struct config_pmem *p);
+int config_net_copy(struct config_net *dst, const struct config_net *src);
+void config_net_deinit(struct config_net *n);
 
 /* "512M", "4G", "1024" (MiB) → bytes. -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *bytes);

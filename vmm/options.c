@@ -9,6 +9,7 @@
 
 #include "option_char.h"
 #include "option_fields.h"
+#include "option_net.h"
 #include "option_pmem.h"
 #include "suboptions.h"
 
@@ -485,25 +486,6 @@ static struct json_object *get_log(const struct vm_config *c,
 	return option_fields_json(c, o->fields);
 }
 
-static int set_net(struct vm_config *c, const struct option *o,
-		   struct json_object *v, const char *label, struct error *e)
-{
-	const char *text = json_object_get_string(v);
-	int ret = 0;
-
-	if (json_object_is_type(v, json_type_array)) {
-		for (size_t i = 0; !ret && i < json_object_array_length(v); i++)
-			ret = set_net(c, o, json_object_array_get_idx(v, i),
-				      label, e);
-		return ret;
-	}
-	if (text && !strcmp(text, "none"))
-		return 0;
-	return error_config(e, -EINVAL, "%s: '%s': this version has no "
-			    "network devices, only none", label,
-			    text ? text : "null");
-}
-
 static int set_disk_controllers(struct vm_config *c, const struct option *o,
 				struct json_object *v, const char *label,
 				struct error *e)
@@ -639,9 +621,12 @@ const struct option options[] = {
 	{ .name = "pmem-max-size", .key = "pmem-max-size", .argument = "SIZE",
 	  .help = "how large each of them may be; default: any size",
 	  .set = set_plain, .get = get_plain },
-	{ .name = "net", .letter = 'n', .key = "nets", .argument = "none",
-	  .help = "no network (this version has no network devices)",
-	  .repeatable = true, .set = set_net },
+	{ .name = "net", .letter = 'n', .key = "nets",
+	  .argument = "user|none|tap=NAME|fd=N|unix=PATH[,...]",
+	  .help = "virtio-net; user is passt, which needs no privileges;\n"
+		  "default none",
+	  .repeatable = true, .bare = "backend", .fields = option_net_fields,
+	  .set = option_net_set, .get = option_net_get },
 	{ .name = "serial", .key = "serial",
 	  .argument = "stdio|null|file=PATH|unix=PATH|pty",
 	  .help = "the first serial port; default stdio",

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: cli help config config_json config_paths */
-/* LINK: option% block/vhd suboptions nearest error */
+/* LINK: cli help config% option% block/vhd suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,7 +296,6 @@ static const struct {
 	{ { "--uuid", "123" }, { "--uuid", "123" } },
 	{ { "--rootfs", "x,type=initrd", "-iy" }, { "--rootfs" } },
 	{ { "-d", "x,id=a", "-d", "y,id=a" }, { "--disk", "'a'", "twice" } },
-	{ { "-n", "user" }, { "--net", "user" } },
 	{ { "--pmem", "id=x" }, { "--pmem", "path" } },
 	{ { "--pmem", "x,readonly=perhaps" }, { "--pmem", "readonly" } },
 	{ { "--pmem", "x,format=qcow2" }, { "--pmem", "qcow2", "vhd" } },

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config config_json config_paths */
-/* LINK: option% block/vhd suboptions nearest error */
+/* LINK: config% option% block/vhd suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,12 +167,13 @@ static const struct {
 	{ "{\"cpus\": []}", "cpus" },
 	{ "{\"cpus\": {\"count\": 99999999999999999999}}", "count" },
 	{ "{\"cpu\": [\"host\"]}", "cpu" },
-	{ "{\"nets\": [{\"tap\": \"t\"}]}", "nets" },
-	{ "{\"nets\": [\"user\"]}", "nets" },
 	{ "{\"pmem\": [{\"path\": \"x\", \"format\": 1}]}", "format" },
 	{ "{\"pmem\": [{\"path\": \"x\"}, {\"id\": \"y\"}]}", "pmem[1]" },
 	{ "{\"pmem-max\": \"many\"}", "pmem-max" },
 	{ "{\"pmem-max-size\": -1}", "pmem-max-size" },
+	{ "{\"nets\": [{\"tapp\": \"t\"}]}", "tapp" },
+	{ "{\"nets\": [{\"fd\": [1, \"x\"]}]}", "fd" },
+	{ "{\"nets\": [\"wifi\"]}", "wifi" },
 	{ "{\"vsock\": {\"cid\": 3}}", "vsock" },
 	{ "{\"paused\": null}", "paused" },
 	{ "{\"paused\": 3}", "paused" },
