@@ -9,6 +9,7 @@
 #include "block/vhd.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/net.h"
 #include "virtio/pmem.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
@@ -104,6 +105,66 @@ static void *copy_disk(const void *config)
 static void free_disk(void *config)
 {
 	config_disk_deinit(config);
+	free(config);
+}
+
+/* ---- network ------------------------------------------------------------- */
+
+static int boot_nets(struct devices *d, struct error *e)
+{
+	const struct vm_config *c = d->p.config;
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < c->net_count; i++)
+		ret = boot_device(d, DEVICE_NET, c->nets[i].id, &c->nets[i], e);
+	return ret;
+}
+
+static int open_backend(struct net_backend **out, const struct config_net *n,
+			struct error *e)
+{
+	if (n->tap)
+		return net_tap_create(out, n->tap, n->queues, !n->vhost, e);
+	if (n->fd)
+		return net_tap_adopt(out, n->fds, n->fd_count, !n->vhost, e);
+	if (n->unix_path)
+		return net_stream_connect(out, n->unix_path, e);
+	return net_passt_create(out, e);
+}
+
+static int create_net(struct virtio_device **out,
+		      const struct devices_params *p, const char *id,
+		      const void *config, struct error *e)
+{
+	const struct config_net *n = config;
+	struct virtio_net_params net = { .id = id, .vhost = n->vhost };
+	int ret = open_backend(&net.backend, n, e);
+
+	if (ret)
+		return error_prefix(e, ret, "--net %s", id);
+	memcpy(net.mac, n->mac_bytes, sizeof(net.mac));
+	ret = virtio_net_create(out, &net, p->mem, p->io_loop, e);
+	if (ret) {
+		net_backend_destroy(net.backend);
+		error_prefix(e, ret, "--net %s", id);
+	}
+	return ret;
+}
+
+static void *copy_net(const void *config)
+{
+	struct config_net *copy = calloc(1, sizeof(*copy));
+
+	if (copy && config_net_copy(copy, config)) {
+		free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+static void free_net(void *config)
+{
+	config_net_deinit(config);
 	free(config);
 }
 
@@ -207,6 +268,7 @@ static void free_pmem(void *config)
 static const struct device_kind kinds[DEVICE_TYPES] = {
 	[DEVICE_DISK] = { "disk", boot_disks, create_disk, copy_disk,
 			  free_disk },
+	[DEVICE_NET] = { "net", boot_nets, create_net, copy_net, free_net },
 	[DEVICE_CONSOLE] = { "console", boot_console, create_console, NULL,
 			     NULL },
 	[DEVICE_RNG] = { "rng", boot_rng, create_rng, copy_string, free },

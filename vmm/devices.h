@@ -41,6 +41,7 @@ struct devices_params {
 /* The rows of the table, in the order of the boot devices' places. */
 enum device_type {
 	DEVICE_DISK,		/* config: struct config_disk */
+	DEVICE_NET,		/* config: struct config_net */
 	DEVICE_CONSOLE,		/* config: none, devices_params.console */
 	DEVICE_RNG,		/* config: the source, a string, or NULL */
 	DEVICE_PMEM,		/* config: struct config_pmem */

@@ -262,6 +262,15 @@ int vm_inject_nmi(struct vm *vm, struct error *e)
 	return 0;
 }
 
+int vm_set_link(struct vm *vm, const char *id, bool up, struct error *e)
+{
+	if (strcmp(id, "net0"))
+		return error_class_set(e, ERROR_DEVICE_NOT_FOUND, -ENOENT,
+				       "Device '%s' not found", id);
+	vm->link_down = !up;
+	return 0;
+}
+
 void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
 	    const char *reason)
 {

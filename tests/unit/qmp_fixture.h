@@ -27,6 +27,7 @@ struct vm {
 	struct device *devices;	/* only books are kept of them */
 	int next_slot;
 	uint64_t disk_bytes;
+	bool link_down;		/* of net0 */
 };
 
 struct qmp {

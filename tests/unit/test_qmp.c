@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/% utf8 config config_paths bus char/listener exit_report loop error */
+/* LINK: monitor/% utf8 config config_net config_paths bus char/listener exit_report loop error */
 /* WITH: qmp_fixture */
 /* The monitor's protocol, commands and events, over a fake VM. */
 #include "qmp_fixture.h"
@@ -198,6 +198,31 @@ static void test_monitor_lifecycle_commands_reach_the_vm(void **state)
 	assert_int_equal(q->vm.powerdowns, 1);
 	assert_int_equal(q->vm.resets, 1);
 	assert_int_equal(q->vm.nmis, 1);
+	client_close(&c);
+}
+
+static void test_monitor_set_link_names_a_device(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	client_exchange(&c, "{\"execute\":\"set_link\",\"arguments\":"
+			"{\"name\":\"net0\",\"up\":false}}",
+			"{\"return\":{}}");
+	assert_true(q->vm.link_down);
+	client_exchange(&c, "{\"execute\":\"set_link\",\"arguments\":"
+			"{\"name\":\"net0\",\"up\":true}}",
+			"{\"return\":{}}");
+	assert_false(q->vm.link_down);
+	client_exchange(&c, "{\"execute\":\"set_link\",\"arguments\":"
+			"{\"name\":\"x\",\"up\":true}}",
+			"{\"error\":{\"class\":\"DeviceNotFound\","
+			"\"desc\":\"Device 'x' not found\"}}");
+	client_exchange(&c, "{\"execute\":\"set_link\",\"arguments\":"
+			"{\"name\":\"net0\",\"up\":\"on\"}}",
+			"{\"error\":{\"class\":\"GenericError\",\"desc\":"
+			"\"Invalid parameter type for 'up', expected: "
+			"boolean\"}}");
 	client_close(&c);
 }
 
@@ -421,6 +446,7 @@ int main(void)
 		TEST(test_monitor_id_of_any_type_is_echoed),
 		TEST(test_monitor_long_command_name_gives_valid_utf8),
 		TEST(test_monitor_lifecycle_commands_reach_the_vm),
+		TEST(test_monitor_set_link_names_a_device),
 		TEST(test_monitor_vm_error_is_the_reply),
 		TEST(test_monitor_block_resize_names_a_disk),
 		TEST(test_monitor_queries_tell_the_configuration),

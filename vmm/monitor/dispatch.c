@@ -23,6 +23,7 @@ const struct command_group *const command_groups[] = {
 	&disk_commands,
 	&resource_commands,
 	&block_commands,
+	&net_commands,
 	NULL,
 };
 

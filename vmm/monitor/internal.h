@@ -151,6 +151,7 @@ extern const struct command_group schema_commands;
 extern const struct command_group disk_commands;
 extern const struct command_group resource_commands;
 extern const struct command_group block_commands;
+extern const struct command_group net_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];
