@@ -9,7 +9,7 @@ BENCH_NEEDS = $(BUILD)/mote build/bench/measure $(foreach kernel,$(BENCH_KERNELS
 	build/kernels/$(kernel)/vmlinuz build/guest/bench-$(kernel).cpio build/guest/test-$(kernel).cpio) \
 	build/guest/disk-io.cpio
 
-build/bench/measure: tests/bench/measure.c
+build/bench/measure build/bench/netload: build/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 $(WARNINGS) -static -o $@ $<
 
@@ -17,6 +17,7 @@ build/bench/measure: tests/bench/measure.c
 bench:
 	@guest/install-deps bench
 	@$(AGAIN) bench-run
+	@$(AGAIN) bench-net
 
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench $(BENCH_ARGS)
@@ -26,3 +27,8 @@ bench-run: $(BENCH_NEEDS) test-host
 # The disks alone: what is missing is built, nothing is installed.
 bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio build/guest/disk-io.cpio test-host
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py $(BENCH_ARGS)
+
+# TCP over a tap; BENCH_NET_ARGS go to tests/bench/net.py.
+.PHONY: bench-net
+bench-net: $(BENCH_NEEDS) build/bench/netload test-host
+	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/net.py $(BENCH_NET_ARGS)
