@@ -104,6 +104,7 @@ void config_deinit(struct vm_config *c)
 	free(c->serial.path);
 	free(c->console.path);
 	free(c->rng_source);
+	free(c->vsock.path);
 	free(c->monitor.path);
 	free(c->id);
 	free(c->uuid);
@@ -356,6 +357,29 @@ static int check_boot(const struct vm_config *c, struct error *e)
 	return 0;
 }
 
+/* 0, 1 and 2 mean the hypervisor, local and the host (vsock(7)). */
+static int check_vsock(const struct vm_config *c, struct error *e)
+{
+	const struct config_vsock *v = &c->vsock;
+
+	if (!v->cid && !v->path && !v->vhost)
+		return 0;
+	if (v->cid < 3 || v->cid == UINT32_MAX)
+		return error_config(e, -EINVAL, "--vsock: cid=%u: from 3 to "
+				    "4294967294", v->cid);
+	if (v->path && v->vhost)
+		return error_config(e, -EINVAL, "--vsock: path and vhost=on "
+				    "exclude each other");
+	if (v->path && ((c->serial.path && !strcmp(v->path, c->serial.path)) ||
+			(c->console.path &&
+			 !strcmp(v->path, c->console.path)) ||
+			(c->monitor.path &&
+			 !strcmp(v->path, c->monitor.path))))
+		return error_config(e, -EINVAL, "--vsock: %s is the monitor's "
+				    "or a console's path too", v->path);
+	return 0;
+}
+
 static int check_consoles(const struct vm_config *c, struct error *e)
 {
 	if (c->serial.kind == CHAR_STDIO && c->console.kind == CHAR_STDIO)
@@ -427,6 +451,8 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_boot(c, e);
 	if (!ret)
 		ret = check_consoles(c, e);
+	if (!ret)
+		ret = check_vsock(c, e);
 	if (!ret)
 		ret = check_names(c, e);
 	if (!ret)

@@ -101,6 +101,12 @@ struct config_rootfs {
 	enum config_rootfs_type type;
 };
 
+struct config_vsock {
+	uint32_t cid;		/* the guest's, 3 … 2^32 - 2; 0: no vsock */
+	char *path;		/* the host's Unix socket; NULL: none */
+	bool vhost;		/* the kernel's AF_VSOCK instead */
+};
+
 struct config_monitor {
 	char *path;		/* NULL: none, or by descriptor */
 	int fd;			/* -1: none; an inherited listening socket */
@@ -133,6 +139,7 @@ struct vm_config {
 	struct config_char console;	/* default none */
 	bool rng;			/* default true */
 	char *rng_source;		/* NULL: getrandom() */
+	struct config_vsock vsock;
 	struct config_monitor monitor;
 	char *id;			/* NULL: none given */
 	char *uuid;			/* generated when absent */

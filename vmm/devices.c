@@ -13,6 +13,7 @@
 #include "virtio/pmem.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
+#include "virtio/vsock.h"
 
 struct devices {
 	struct devices_params p;
@@ -263,6 +264,45 @@ static void free_pmem(void *config)
 	free(config);
 }
 
+/* ---- vsock --------------------------------------------------------------- */
+
+static int boot_vsock(struct devices *d, struct error *e)
+{
+	const struct config_vsock *c = &d->p.config->vsock;
+
+	return c->cid ? boot_device(d, DEVICE_VSOCK, "vsock0", c, e) : 0;
+}
+
+static int create_vsock(struct virtio_device **out,
+			const struct devices_params *p, const char *id,
+			const void *config, struct error *e)
+{
+	(void)id;
+	return virtio_vsock_create(out, config, p->mem, p->io_loop, e);
+}
+
+static void *copy_vsock(const void *config)
+{
+	const struct config_vsock *c = config;
+	struct config_vsock *copy = calloc(1, sizeof(*copy));
+
+	if (!copy)
+		return NULL;
+	*copy = *c;
+	copy->path = c->path ? strdup(c->path) : NULL;
+	if (c->path && !copy->path) {
+		free(copy);
+		return NULL;
+	}
+	return copy;
+}
+
+static void free_vsock(void *config)
+{
+	free(((struct config_vsock *)config)->path);
+	free(config);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 static const struct device_kind kinds[DEVICE_TYPES] = {
@@ -274,6 +314,8 @@ static const struct device_kind kinds[DEVICE_TYPES] = {
 	[DEVICE_RNG] = { "rng", boot_rng, create_rng, copy_string, free },
 	[DEVICE_PMEM] = { "pmem", boot_pmems, create_pmem, copy_pmem,
 			  free_pmem },
+	[DEVICE_VSOCK] = { "vsock", boot_vsock, create_vsock, copy_vsock,
+			   free_vsock },
 };
 
 const char *device_type_name(enum device_type type)
@@ -385,6 +427,15 @@ void devices_remove(struct devices *d, struct device *device)
 void devices_mark_removing(struct device *device)
 {
 	device->removing = true;
+}
+
+struct vsock *devices_vsock(const struct devices *d)
+{
+	struct vsock *v = NULL;
+
+	for (struct device *i = d->first; i && !v; i = i->next)
+		v = virtio_vsock_host(virtio_pci_device(i->pci));
+	return v;
 }
 
 const struct pci_function *device_function(const struct device *device)

@@ -23,6 +23,7 @@
 
 struct devices;
 struct virtio_pci;
+struct vsock;
 
 /* All outlive the devices. */
 struct devices_params {
@@ -45,6 +46,7 @@ enum device_type {
 	DEVICE_CONSOLE,		/* config: none, devices_params.console */
 	DEVICE_RNG,		/* config: the source, a string, or NULL */
 	DEVICE_PMEM,		/* config: struct config_pmem */
+	DEVICE_VSOCK,		/* config: struct config_vsock */
 	DEVICE_TYPES,
 };
 
@@ -89,6 +91,8 @@ struct device *devices_find(const struct devices *d, const char *id);
 struct device *devices_at(const struct devices *d, unsigned int bus,
 			  unsigned int slot);
 const struct pci_function *device_function(const struct device *device);
+/* The host's end of the vsock; NULL: none, or the kernel's. */
+struct vsock *devices_vsock(const struct devices *d);
 const char *device_type_name(enum device_type type);
 
 /* Machine lock held. */

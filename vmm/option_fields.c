@@ -59,8 +59,8 @@ int option_get_bool(struct json_object *v, bool *out, const char *label,
 	return 0;
 }
 
-int option_get_uint(struct json_object *v, unsigned int *out,
-		    const char *label, struct error *e)
+static int get_number(struct json_object *v, unsigned int max,
+		      unsigned int *out, const char *label, struct error *e)
 {
 	const char *text = json_object_get_string(v);
 	unsigned long n;
@@ -71,11 +71,17 @@ int option_get_uint(struct json_object *v, unsigned int *out,
 	if (!text || *text < '0' || *text > '9' || *end)
 		return error_config(e, -EINVAL, "%s: '%s' is not a number",
 				    label, text ? text : "null");
-	if (errno || n > INT_MAX)
+	if (errno || n > max)
 		return error_config(e, -ERANGE, "%s: '%s' is too large", label,
 				    text);
 	*out = (unsigned int)n;
 	return 0;
+}
+
+int option_get_uint(struct json_object *v, unsigned int *out,
+		    const char *label, struct error *e)
+{
+	return get_number(v, INT_MAX, out, label, e);
 }
 
 int option_get_size(struct json_object *v, uint64_t *out, const char *label,
@@ -130,6 +136,8 @@ static int set_field(void *base, const struct field *f, struct json_object *v,
 			ret = error_config(e, -EINVAL, "%s: 0: at least 1",
 					   where);
 		return ret;
+	case FIELD_U32:
+		return get_number(v, UINT32_MAX, member, where, e);
 	case FIELD_SIZE:
 		return option_get_size(v, member, where, e);
 	case FIELD_ENUM:
@@ -206,7 +214,7 @@ static int text_object(const struct option *o, const char *text,
 
 static bool bare_is_number(const struct option *o)
 {
-	for (const struct field *f = o->fields; f && f->name; f++)
+	for (const struct field *f = o->fields; o->bare && f && f->name; f++)
 		if (!strcmp(f->name, o->bare))
 			return f->type == FIELD_UINT || f->type == FIELD_SIZE;
 	return false;
@@ -273,6 +281,7 @@ static struct json_object *field_json(const struct field *f, const void *p)
 		return *(char *const *)p ?
 			       json_object_new_string(*(char *const *)p) : NULL;
 	case FIELD_UINT:
+	case FIELD_U32:
 		return *(const unsigned int *)p ?
 			       json_object_new_int64(*(const unsigned int *)p) :
 			       NULL;

@@ -92,6 +92,19 @@ static const struct field rootfs_fields[] = {
 	{ 0 },
 };
 
+static const struct field vsock_fields[] = {
+	FIELD(config_vsock, FIELD_U32, cid, .name = "cid", .argument = "N",
+	      .help = "the guest's context id, from 3"),
+	FIELD(config_vsock, FIELD_STRING, path, .name = "path",
+	      .argument = "SOCK",
+	      .help = "a Unix socket: CONNECT PORT there reaches the guest;\n"
+		      "the guest's port P on CID 2 is SOCK_P"),
+	FIELD(config_vsock, FIELD_BOOL, vhost, .name = "vhost",
+	      .argument = "on|off",
+	      .help = "the host kernel's AF_VSOCK instead; default off"),
+	{ 0 },
+};
+
 static const struct field monitor_fields[] = {
 	FIELD(config_monitor, FIELD_STRING, path, .name = "path"),
 	FIELD(config_monitor, FIELD_UINT, fd, .name = "fd"),
@@ -438,6 +451,26 @@ static struct json_object *get_rng(const struct vm_config *c,
 	return option_fields_json(c, rng_fields + 1);
 }
 
+static int set_vsock(struct vm_config *c, const struct option *o,
+		     struct json_object *v, const char *label, struct error *e)
+{
+	int ret;
+
+	free(c->vsock.path);
+	c->vsock = (struct config_vsock){ 0 };
+	ret = option_fields_set(&c->vsock, o, v, label, e);
+	if (!ret && !c->vsock.cid)
+		ret = error_config(e, -EINVAL, "%s: cid=N, from 3 on, is "
+				   "needed", label);
+	return ret;
+}
+
+static struct json_object *get_vsock(const struct vm_config *c,
+				     const struct option *o)
+{
+	return c->vsock.cid ? option_fields_json(&c->vsock, o->fields) : NULL;
+}
+
 static int set_monitor(struct vm_config *c, const struct option *o,
 		       struct json_object *v, const char *label,
 		       struct error *e)
@@ -638,6 +671,10 @@ const struct option options[] = {
 	  .value_optional = true, .help = "virtio-rng; default on",
 	  .bare = "enable",
 	  .fields = rng_fields, .set = set_rng, .get = get_rng },
+	{ .name = "vsock", .key = "vsock",
+	  .argument = "cid=N[,path=SOCK|vhost=on]",
+	  .help = "virtio-vsock", .fields = vsock_fields,
+	  .set = set_vsock, .get = get_vsock },
 	{ .name = "monitor", .key = "monitor", .argument = "PATH|fd=N",
 	  .help = "QMP socket: made at PATH, or an inherited listening socket",
 	  .bare = "path", .fields = monitor_fields,
@@ -699,7 +736,7 @@ const struct option *option_by_key(const char *key)
 }
 
 const char *const options_planned[] = {
-	"vsock", "9p", "balloon", "incoming", NULL,
+	"9p", "balloon", "incoming", NULL,
 };
 
 bool option_is_planned(const char *name)

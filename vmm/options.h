@@ -17,6 +17,7 @@ enum field_type {
 	FIELD_STRING,
 	FIELD_BOOL,
 	FIELD_UINT,
+	FIELD_U32,
 	FIELD_SIZE,
 	FIELD_ENUM,
 };

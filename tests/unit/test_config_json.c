@@ -53,6 +53,7 @@ static void test_json_document_of_every_key_is_loaded(void **state)
 		 "\"monitor\": \"mote.sock\", \"id\": \"sandbox-1\","
 		 "\"uuid\": \"12345678-1234-4321-8765-123456789abc\","
 		 "\"kernel-cache\": \"off\", \"exit-report\": \"report\","
+		 "\"vsock\": {\"cid\": 4294967294, \"path\": \"v\"},"
 		 "\"exit-port\": true, \"paused\": true,"
 		 "\"on-reboot\": \"exit\", \"on-panic\": \"pause\","
 		 "\"log\": {\"level\": \"info\", \"file\": \"l\"}}\n");
@@ -77,6 +78,8 @@ static void test_json_document_of_every_key_is_loaded(void **state)
 	assert_int_equal(c.console.kind, CHAR_FILE);
 	assert_string_equal(c.rng_source, "/dev/hwrng");
 	assert_string_equal(c.monitor.path, "mote.sock");
+	assert_int_equal(c.vsock.cid, 4294967294u);
+	assert_string_equal(c.vsock.path, "v");
 	assert_string_equal(c.id, "sandbox-1");
 	assert_true(c.exit_port && c.paused);
 	assert_int_equal(c.on_reboot, ON_REBOOT_EXIT);
@@ -174,7 +177,9 @@ static const struct {
 	{ "{\"nets\": [{\"tapp\": \"t\"}]}", "tapp" },
 	{ "{\"nets\": [{\"fd\": [1, \"x\"]}]}", "fd" },
 	{ "{\"nets\": [\"wifi\"]}", "wifi" },
-	{ "{\"vsock\": {\"cid\": 3}}", "vsock" },
+	{ "{\"vsock\": {}}", "vsock" },
+	{ "{\"vsock\": 3}", "vsock" },
+	{ "{\"vsock\": {\"cid\": -3}}", "cid" },
 	{ "{\"paused\": null}", "paused" },
 	{ "{\"paused\": 3}", "paused" },
 	{ "{\"rng\": null}", "rng" },
@@ -299,6 +304,7 @@ static const char *const documents[] = {
 	"\"readonly\": true, \"queues\": 3, \"serial\": \"S,1\"}]}",
 	"{\"kernel\": \"k\","
 	"\"rootfs\": {\"path\": \"r\", \"type\": \"initrd\"},"
+	"\"vsock\": {\"cid\": 3, \"vhost\": true},"
 	"\"paused\": true, \"exit-port\": true, \"on-reboot\": \"exit\","
 	"\"on-panic\": \"pause\","
 	"\"log\": {\"level\": \"error\", \"file\": \"l\"},"

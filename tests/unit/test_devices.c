@@ -14,6 +14,7 @@
 #include "virtio/pmem.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
+#include "virtio/vsock.h"
 
 /* ---- devices that do nothing --------------------------------------------- */
 
@@ -135,6 +136,19 @@ int virtio_pmem_create(struct virtio_device **out, struct pmem_region *region,
 	return create(out, 'P', mem, loop, e);
 }
 
+int virtio_vsock_create(struct virtio_device **out,
+			const struct config_vsock *c, struct guest_mem *mem,
+			struct loop *loop, struct error *e)
+{
+	assert_string_equal(c->path, "v");
+	return create(out, 'V', mem, loop, e);
+}
+
+struct vsock *virtio_vsock_host(struct virtio_device *d)
+{
+	return fake.log[fake.made - 1] == 'V' ? (struct vsock *)d : NULL;
+}
+
 /* ---- the fixture --------------------------------------------------------- */
 
 struct fixture {
@@ -233,9 +247,12 @@ static void test_devices_of_the_configuration_keep_their_order(void **state)
 	f->config.disks[0].id = strdup("disk0");
 	f->config.disks[1].path = strdup("b");
 	f->config.disks[1].id = strdup("disk1");
+	f->config.vsock.cid = 3;
+	f->config.vsock.path = strdup("v");
 	f->p.console = (struct chardev *)&fake;
 	start(f);
-	assert_string_equal(fake.log, "rabCR");
+	assert_string_equal(fake.log, "rabCRV");
+	assert_non_null(devices_vsock(f->devices));
 	d = devices_first(f->devices);
 	assert_string_equal(d->id, "rootfs");
 	for (unsigned int slot = 1; d; d = d->next, slot++) {
