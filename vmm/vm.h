@@ -15,6 +15,7 @@
 #include "config.h"
 #include "error.h"
 #include "loop.h"
+#include "vsock/vsock.h"
 
 struct vm;
 
@@ -108,6 +109,13 @@ void vm_end(struct vm *vm, enum vm_exit_kind kind, int code,
  */
 int vm_disk_resize(struct vm *vm, const char *id, uint64_t size_bytes,
 		   struct error *e);
+
+/* See vsock/vsock.h; NotSupported without a vsock by Unix sockets. */
+int vm_vsock_listen(struct vm *vm, const struct vsock_service *s,
+		    struct error *e);
+int vm_vsock_service_set(struct vm *vm, const struct vsock_service *s,
+			 struct error *e);
+int vm_vsock_service_remove(struct vm *vm, uint32_t port, struct error *e);
 
 struct vm_cpu_info {
 	unsigned int index;

@@ -293,6 +293,39 @@ int vm_disk_resize(struct vm *vm, const char *id, uint64_t size_bytes,
 	return 0;
 }
 
+static int take_service(struct vm *vm, const struct vsock_service *s,
+			bool is_listen)
+{
+	vm->service = *s;
+	vm->service_listen = is_listen;
+	snprintf(vm->service_path, sizeof(vm->service_path), "%s",
+		 s->path ? s->path : "");
+	for (size_t i = 0; i < s->uid_count && i < 4; i++)
+		vm->service_uids[i] = s->uids[i];
+	return 0;
+}
+
+int vm_vsock_listen(struct vm *vm, const struct vsock_service *s,
+		    struct error *e)
+{
+	return refused(vm, "vsock-listen", e) ? -EPERM :
+						take_service(vm, s, true);
+}
+
+int vm_vsock_service_set(struct vm *vm, const struct vsock_service *s,
+			 struct error *e)
+{
+	return refused(vm, "vsock-service-set", e) ? -EPERM :
+						     take_service(vm, s, false);
+}
+
+int vm_vsock_service_remove(struct vm *vm, uint32_t port, struct error *e)
+{
+	(void)e;
+	vm->removed_port = port;
+	return 0;
+}
+
 size_t vm_cpu_count(const struct vm *vm)
 {
 	return vm->config.cpus.count;

@@ -24,6 +24,11 @@ struct vm {
 	void *event_opaque;
 	const char *fail;	/* this command is refused: InvalidState */
 	int powerdowns, resets, nmis;
+	struct vsock_service service;	/* the last one set; its path copied */
+	char service_path[64];
+	uid_t service_uids[4];
+	bool service_listen;	/* by vsock-listen */
+	uint32_t removed_port;
 	struct device *devices;	/* only books are kept of them */
 	int next_slot;
 	uint64_t disk_bytes;

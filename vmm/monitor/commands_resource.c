@@ -30,7 +30,7 @@ static const struct {
 	{ "memory", 0 },
 	{ "cpu", 0 },
 	{ "cpu-group", 0 },
-	{ "vsock", 0 },
+	{ "vsock", OP_ADD | OP_REMOVE | OP_UPDATE },
 };
 
 static unsigned int parse_operation(const char *text)

@@ -17,6 +17,7 @@ static const struct {
 	[ARG_STRING] = { "str", "string" },
 	[ARG_BOOL] = { "bool", "boolean" },
 	[ARG_OBJECT] = { "object", "object" },
+	[ARG_ANY] = { "any", "value" },
 };
 
 static struct json_object *entry(struct json_object *list, const char *name,
@@ -93,7 +94,6 @@ static int query_qmp_schema(struct session *s, struct json_object *args,
 		put(entry(list, events[i], "event"), "arg-type", "any");
 	for (size_t i = 0; i < sizeof(builtins) / sizeof(builtins[0]); i++)
 		add_builtin(list, builtins[i].name, builtins[i].json_type);
-	add_builtin(list, "any", "value");
 	*result = list;
 	return 0;
 }

@@ -24,6 +24,7 @@ const struct command_group *const command_groups[] = {
 	&resource_commands,
 	&block_commands,
 	&net_commands,
+	&vsock_commands,
 	NULL,
 };
 
@@ -161,6 +162,8 @@ static int check_loosely(const struct command_arg *a,
 static int check_type(const struct command *c, const struct command_arg *a,
 		      struct json_object *value, struct error *e)
 {
+	if (a->type == ARG_ANY)
+		return 0;
 	if (c->resource && (a->type == ARG_BOOL || a->type == ARG_UINT))
 		return check_loosely(a, value, e);
 	if (!json_object_is_type(value, arg_types[a->type].type))

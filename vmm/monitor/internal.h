@@ -104,6 +104,7 @@ enum arg_type {
 	ARG_STRING,		/* without a zero inside */
 	ARG_BOOL,
 	ARG_OBJECT,
+	ARG_ANY,		/* the command looks at it */
 };
 
 struct command_arg {
@@ -152,6 +153,7 @@ extern const struct command_group disk_commands;
 extern const struct command_group resource_commands;
 extern const struct command_group block_commands;
 extern const struct command_group net_commands;
+extern const struct command_group vsock_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];
