@@ -24,9 +24,15 @@ build/guest/demo-%.cpio: build/kernels/%/vmlinuz guest/demo-init guest/init-func
 	guest/mkinitramfs -k build/kernels/$* --modules "$(GUEST_MODULES)" --extra "$(GUEST_EXTRA)" \
 		--init guest/demo-init --file guest/init-functions:/lib/init-functions -o $@
 
-build/guest/test-%.cpio: build/kernels/%/vmlinuz guest/test-init guest/init-functions guest/exit-port guest/mkinitramfs guest/guest.mk
+# For the guest's side of the vsock tests, and the host's.
+build/guest/vsock-tool: guest/vsock-tool.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -static -o $@ $<
+
+build/guest/test-%.cpio: build/kernels/%/vmlinuz build/guest/vsock-tool guest/test-init guest/init-functions guest/exit-port guest/mkinitramfs guest/guest.mk
 	guest/mkinitramfs -k build/kernels/$* --modules "$(GUEST_MODULES)" --extra "$(GUEST_EXTRA) $(TEST_EXTRA)" \
-		--init guest/test-init --file guest/init-functions:/lib/init-functions --file guest/exit-port:/bin/exit-port -o $@
+		--init guest/test-init --file guest/init-functions:/lib/init-functions --file guest/exit-port:/bin/exit-port \
+		--file build/guest/vsock-tool:/bin/vsock-tool -o $@
 
 # On top of a test image, for tests and benchmarks of disks.
 build/guest/disk-io: guest/disk-io.c
