@@ -18,6 +18,7 @@ bench:
 	@guest/install-deps bench
 	@$(AGAIN) bench-run
 	@$(AGAIN) bench-net
+	@$(AGAIN) bench-vsock
 
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench $(BENCH_ARGS)
@@ -32,3 +33,8 @@ bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio
 .PHONY: bench-net
 bench-net: $(BENCH_NEEDS) build/bench/netload test-host
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/net.py $(BENCH_NET_ARGS)
+
+# vsock by Unix sockets and by vhost; BENCH_VSOCK_ARGS go to tests/bench/vsock.py.
+.PHONY: bench-vsock
+bench-vsock: $(BENCH_NEEDS) build/guest/vsock-tool test-host
+	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/vsock.py $(BENCH_VSOCK_ARGS)
