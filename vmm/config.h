@@ -105,6 +105,8 @@ struct config_vsock {
 	uint32_t cid;		/* the guest's, 3 … 2^32 - 2; 0: no vsock */
 	char *path;		/* the host's Unix socket; NULL: none */
 	bool vhost;		/* the kernel's AF_VSOCK instead */
+	int vhost_fd;		/* an open one, borrowed by its device's
+				 * creation; 0: none */
 };
 
 struct config_monitor {

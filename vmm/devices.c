@@ -289,6 +289,7 @@ static void *copy_vsock(const void *config)
 	if (!copy)
 		return NULL;
 	*copy = *c;
+	copy->vhost_fd = 0;	/* for the creation only */
 	copy->path = c->path ? strdup(c->path) : NULL;
 	if (c->path && !copy->path) {
 		free(copy);

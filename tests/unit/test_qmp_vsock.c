@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices.h"
+
 static void run(struct client *c, const char *command, const char *args)
 {
 	char text[512];
@@ -92,6 +94,30 @@ static void test_vsock_bad_arguments_are_named(void **state)
 	client_close(&c);
 }
 
+static void test_vsock_device_is_added_by_its_cid(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\"}");
+	client_expect_error(&c, "GenericError", "guest-cid");
+	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
+	    "\"guest-cid\":2}");
+	client_expect_error(&c, "GenericError", "guest-cid");
+	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
+	    "\"guest-cid\":4294967296}");
+	client_expect_error(&c, "GenericError", "4294967296");
+	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
+	    "\"guest-cid\":3,\"vhostfd\":\"nothing\"}");
+	client_expect_error(&c, "GenericError", "nothing");
+	assert_null(q->vm.devices);
+	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\",\"id\":\"v\","
+	    "\"guest-cid\":\"4294967294\",\"disable-modern\":\"false\"}");
+	client_expect(&c, "{\"return\":{}}");
+	assert_int_equal(q->vm.devices->type, DEVICE_VSOCK);
+	client_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -100,6 +126,9 @@ int main(void)
 			qmp_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_vsock_bad_arguments_are_named, qmp_setup,
+			qmp_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_vsock_device_is_added_by_its_cid, qmp_setup,
 			qmp_teardown),
 	};
 

@@ -95,12 +95,11 @@ const struct pci_function *device_function(const struct device *device)
 	return &device->pci->f;
 }
 
-int block_open(struct block_file **out, const char *path, bool readonly,
+int block_open(struct block_file **out, const struct block_open_params *p,
 	       struct error *e)
 {
 	(void)out;
-	(void)path;
-	(void)readonly;
+	(void)p;
 	return error_set(e, -EIO, "no");
 }
 

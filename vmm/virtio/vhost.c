@@ -29,6 +29,22 @@ int vhost_open(struct vhost *v, const char *path)
 	return ret;
 }
 
+int vhost_adopt(struct vhost *v, int fd)
+{
+	int ret;
+
+	v->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (v->fd < 0)
+		return -errno;
+	ret = control(v, VHOST_SET_OWNER, NULL);
+	/* Perhaps we own it; if not, nothing else works either. */
+	if (ret == -EBUSY)
+		return 0;
+	if (ret)
+		vhost_close(v);
+	return ret;
+}
+
 void vhost_close(struct vhost *v)
 {
 	if (v->fd >= 0)

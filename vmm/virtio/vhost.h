@@ -29,6 +29,8 @@ struct vhost {
 
 /* Opens the node and makes this process its owner. */
 int vhost_open(struct vhost *v, const char *path);
+/* The same with a duplicate of one that somebody has opened. */
+int vhost_adopt(struct vhost *v, int fd);
 void vhost_close(struct vhost *v);
 int vhost_features(const struct vhost *v, uint64_t *features);
 /* The negotiated features, and the guest's memory as it is now. */

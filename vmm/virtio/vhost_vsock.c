@@ -22,6 +22,7 @@ struct vhost_vsock {
 	struct vhost vhost;
 	struct vhost_queue queues[DATA_QUEUES];
 	uint32_t cid;
+	bool adopted;		/* the kernel's handle is not ours alone */
 	bool stopped;
 	bool reset_due;		/* the driver has to hear of a restore */
 };
@@ -124,6 +125,8 @@ static void vhost_reset(struct virtio_device *d)
 	struct vhost_vsock *s = to_vhost(d);
 
 	vhost_quiesce(d);
+	if (s->adopted)
+		return;
 	vhost_close(&s->vhost);
 	if (!vhost_open(&s->vhost, NODE) && set_cid(s))
 		vhost_close(&s->vhost);
@@ -174,11 +177,14 @@ static const struct virtio_device_info vhost_info = {
 	.ops = &vhost_ops,
 };
 
-static int open_node(struct vhost_vsock *s, uint64_t *features,
+static int open_node(struct vhost_vsock *s, int fd, uint64_t *features,
 		     struct error *e)
 {
-	int ret = vhost_open(&s->vhost, NODE);
+	int ret = fd > 0 ? vhost_adopt(&s->vhost, fd) :
+			   vhost_open(&s->vhost, NODE);
 
+	if (ret && fd > 0)
+		return error_errno(e, ret, "vhostfd: no vhost-vsock");
 	if (ret)
 		return error_errno(e, ret, "--vsock vhost=on: " NODE
 				   " (modprobe vhost_vsock?)");
@@ -191,9 +197,9 @@ static int open_node(struct vhost_vsock *s, uint64_t *features,
 	return ret ? error_errno(e, ret, "--vsock vhost=on: " NODE) : 0;
 }
 
-int vhost_vsock_create(struct virtio_device **out, uint32_t cid,
-		       struct guest_mem *mem, struct loop *loop,
-		       struct error *e)
+int vhost_vsock_create(struct virtio_device **out,
+		       const struct config_vsock *c, struct guest_mem *mem,
+		       struct loop *loop, struct error *e)
 {
 	static const uint16_t sizes[VSOCK_QUEUES] = {
 		VSOCK_QUEUE_SIZE, VSOCK_QUEUE_SIZE, VSOCK_EVENT_SIZE,
@@ -204,10 +210,11 @@ int vhost_vsock_create(struct virtio_device **out, uint32_t cid,
 
 	if (!s)
 		return error_errno(e, -ENOMEM, "virtio-vsock");
-	s->cid = cid;
+	s->cid = c->cid;
+	s->adopted = c->vhost_fd > 0;
 	s->stopped = true;
 	s->vhost = (struct vhost)VHOST_INIT;
-	ret = open_node(s, &features, e);
+	ret = open_node(s, c->vhost_fd, &features, e);
 	if (ret)
 		goto err;
 	ret = virtio_device_init(&s->dev, &vhost_info, mem, loop, features &

@@ -422,6 +422,6 @@ int virtio_vsock_create(struct virtio_device **out,
 			const struct config_vsock *c, struct guest_mem *mem,
 			struct loop *loop, struct error *e)
 {
-	return c->vhost ? vhost_vsock_create(out, c->cid, mem, loop, e) :
+	return c->vhost ? vhost_vsock_create(out, c, mem, loop, e) :
 			  create(out, c, mem, loop, e);
 }

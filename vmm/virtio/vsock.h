@@ -40,8 +40,8 @@ void virtio_vsock_config_read(uint32_t cid, uint32_t offset, uint8_t *data,
  */
 int virtio_vsock_send_reset(struct virtio_device *d);
 
-int vhost_vsock_create(struct virtio_device **out, uint32_t cid,
-		       struct guest_mem *mem, struct loop *loop,
-		       struct error *e);
+int vhost_vsock_create(struct virtio_device **out,
+		       const struct config_vsock *c, struct guest_mem *mem,
+		       struct loop *loop, struct error *e);
 
 #endif
