@@ -98,13 +98,15 @@ def failing_device():
     subprocess.run(["modprobe", "dm-mod"], check=True)
     command = ["dmsetup", "--noudevrules", "--noudevsync"]
     subprocess.run([*command, "create", "mote-test"], input="0 4096 zero\n4096 4096 error\n", text=True, check=True)
-    yield "/dev/mapper/mote-test"
+    minor = subprocess.run([*command, "info", "-c", "--noheadings", "-o", "minor", "mote-test"], capture_output=True, text=True, check=True)
+    yield f"/dev/dm-{minor.stdout.strip()}"  # the kernel's own node: there may be no udev
     subprocess.run([*command, "remove", "--force", "--deferred", "mote-test"], check=True)
 
 
 CHECKED = ("vda", "vdb", "vdc", "vdd")
 
 LOAD = """
+dmesg -n 1  # errors are wanted, and not in the middle of a line
 for d in vda vdb vdc vdd vde vdf vdg vdh; do
     echo "$d $(cat /sys/block/$d/serial) $(cat /sys/block/$d/ro) $(ls /sys/block/$d/mq | wc -l) $(cat /sys/block/$d/size)" \
          "$(cat /sys/block/$d/queue/logical_block_size) $(cat /sys/block/$d/queue/physical_block_size)"
