@@ -147,12 +147,12 @@ def name(job):
 
 def print_results(results):
     labels = list(results)
-    print(f"\n{'operations a second':34}" + "".join(f"{label:>14}" for label in labels)
+    print(f"\n{'operations a second':38}" + "".join(f"{label:>14}" for label in labels)
           + f"{'CPU us each':>16}" + "".join(f"{label:>12}" for label in labels[1:]))
     for i, job in enumerate(JOBS):
         rows = [results[label][i] for label in labels]
         cpu = [f"{spent / done / 1000:.2f}" for done, _, spent in rows]
-        print(f"  {name(job):32}" + "".join(f"{done * 1e9 / ns:>14.0f}" for done, ns, _ in rows)
+        print(f"  {name(job):36}" + "".join(f"{done * 1e9 / ns:>14.0f}" for done, ns, _ in rows)
               + f"{cpu[0]:>16}" + "".join(f"{value:>12}" for value in cpu[1:]))
 
 
