@@ -2,7 +2,8 @@
 """
 The other side of a guest's network, for tests. Prints "ready".
 
-    serve ADDRESS BYTES   TCP port 7001 takes a stream and answers with its MD5; 7002 sends BYTES of a fixed pattern and closes;
+    serve ADDRESS BYTES   TCP port 7001 takes a stream, to its end or BYTES, and answers with its MD5; 7002 sends BYTES of a fixed
+                          pattern and closes;
                           UDP port 69 serves the same pattern by TFTP
     frames SOCKET         listens on the Unix socket for one client that sends frames behind their length; answers ARP and ICMP
                           echo requests for any address
@@ -21,12 +22,14 @@ def pattern(count):
     return (block * (count // len(block) + 1))[:count]
 
 
-def swallow(listener):
+def swallow(listener, count):
     while True:
         client, _ = listener.accept()
         digest = hashlib.md5()
-        while data := client.recv(1 << 16):
+        left = count
+        while left and (data := client.recv(min(left, 1 << 16))):
             digest.update(data)
+            left -= len(data)
         client.sendall(digest.hexdigest().encode() + b"\n")
         client.close()
 
@@ -64,7 +67,7 @@ def tftp(address, data):
 
 def serve(address, count):
     data = pattern(int(count))
-    for port, target, args in ((7001, swallow, ()), (7002, feed, (data,))):
+    for port, target, args in ((7001, swallow, (len(data),)), (7002, feed, (data,))):
         listener = socket.create_server((address, port), backlog=16)
         threading.Thread(target=target, args=(listener, *args), daemon=True).start()
     threading.Thread(target=tftp, args=(address, data[: 256 << 10]), daemon=True).start()
