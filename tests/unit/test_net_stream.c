@@ -171,7 +171,11 @@ static void test_stream_full_socket_loses_nothing(void **state)
 		if (ret)
 			break;
 	}
-	assert_int_equal(ret, -EAGAIN);
+	/* The last was taken in part: it is to be flushed. */
+	if (ret == 1)
+		sent++;
+	else
+		assert_int_equal(ret, -EAGAIN);
 	assert_int_equal(send_frame(f, 0, 60), -EAGAIN);
 	assert_true(sent > 1);
 	assert_int_equal(setsockopt(f->peer, SOL_SOCKET, SO_RCVTIMEO,
@@ -195,7 +199,7 @@ static void test_stream_refuses_what_is_too_long(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(send_frame(f, 0, NET_FRAME_MAX + 1), -EMSGSIZE);
-	assert_int_equal(send_frame(f, 0, NET_FRAME_MAX), 0);
+	assert_true(send_frame(f, 0, NET_FRAME_MAX) >= 0);
 	close(f->peer);
 	f->peer = -1;
 	assert_int_equal(send_frame(f, 0, 60), -EPIPE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue virtio/device */
 /* LINK: virtio/device_reg virtio/device_state virtio/net virtio/net_queue */
-/* LINK: virtio/net_ctrl virtio/net_vhost net/net net/vhost */
+/* LINK: virtio/net_ctrl virtio/net_vhost net/net net/vhost net/stream */
 /* WITH: fake_driver */
 #include <endian.h>
 #include <errno.h>
@@ -510,6 +510,42 @@ static void test_net_bad_frames_are_errors(void **state)
 	assert_int_equal(virtio_reg_status(f->d), 15 | NEEDS_RESET);
 }
 
+/* The rest of a frame that the socket took in part needs no other to follow. */
+static void test_net_stream_sends_the_rest_of_a_frame(void **state)
+{
+	struct fixture *f = *state;
+	int pair[2], size = 4096, frames = 3;
+	struct net_backend *stream;
+	size_t left;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	assert_int_equal(net_stream_create(&stream, pair[0], NULL), 0);
+	virtio_device_destroy(f->d);
+	create(f, 1);
+	stream->mtu = 9000;
+	stream->offloads = f->b->base.offloads;
+	assert_int_equal(virtio_net_set_backend(f->d, stream, NULL), 0);
+	queues_init(f, 64);
+	assert_int_equal(fake_start(f->d, BIT(VIRTIO_RING_F_EVENT_IDX), f->q,
+				    3), 15);
+	for (int i = 0; i < frames; i++)
+		transmit(f, DATA + 0x10000 * i, 50000);
+	fake_kick(f->d, TX);
+	settle(f);
+	left = (size_t)frames * (4 + 50000);
+	while (left) {
+		struct pollfd p = { .fd = pair[1], .events = POLLIN };
+		ssize_t n;
+
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		n = read(pair[1], f->buf, sizeof(f->buf));
+		assert_true(n > 0 && (size_t)n <= left);
+		left -= (size_t)n;
+	}
+	close(pair[1]);
+}
+
 /* ---- link and back end --------------------------------------------------- */
 
 static struct virtio_net_config config(struct fixture *f)
@@ -798,6 +834,7 @@ int main(void)
 		TEST(test_net_sends_packets_with_their_header),
 		TEST(test_net_full_back_end_holds_the_driver_up),
 		TEST(test_net_bad_frames_are_errors),
+		TEST(test_net_stream_sends_the_rest_of_a_frame),
 		TEST(test_net_link_down_drops_both_ways),
 		TEST(test_net_back_end_that_goes_takes_the_link_along),
 		TEST(test_net_poorer_back_end_is_refused),

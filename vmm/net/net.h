@@ -48,8 +48,9 @@ struct net_backend_ops {
 	ssize_t (*receive)(struct net_backend *b, unsigned int pair,
 			   const struct iovec *iov, unsigned int count);
 	/*
-	 * The packet as a whole: 0 when it is taken, -EAGAIN when the descriptor
-	 * must become writable first; anything else: it is lost.
+	 * The packet as a whole: 0 when it is taken, 1 when it is and flush
+	 * must follow as soon as the descriptor is writable, -EAGAIN when the
+	 * descriptor must become writable first; anything else: it is lost.
 	 */
 	int (*send)(struct net_backend *b, unsigned int pair,
 		    const struct iovec *iov, unsigned int count);

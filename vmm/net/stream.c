@@ -171,9 +171,10 @@ static int stream_send(struct net_backend *b, unsigned int pair,
 	n = sendmsg(b->fds[0], &m, MSG_NOSIGNAL);
 	if (n < 0)
 		return -errno;
-	if ((size_t)n < LENGTH_BYTES + total)
-		keep_rest(s, count, (size_t)n);
-	return 0;
+	if ((size_t)n == LENGTH_BYTES + total)
+		return 0;
+	keep_rest(s, count, (size_t)n);
+	return 1;
 }
 
 static void stream_destroy(struct net_backend *b)

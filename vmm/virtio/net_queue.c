@@ -309,9 +309,11 @@ static int transmit_one(struct net_pair *p, uint64_t *turn)
 			virtqueue_unpop(transmitq(p));
 			return -EAGAIN;
 		}
-		count_one(ret ? &p->sent.errors : &p->sent.packets, 1);
+		if (ret == 1)
+			wait_for(p, p->events | EPOLLOUT);
+		count_one(ret < 0 ? &p->sent.errors : &p->sent.packets, 1);
 		count_one(&p->sent.bytes,
-			  ret ? 0 : c.readable_bytes - NET_HDR_BYTES);
+			  ret < 0 ? 0 : c.readable_bytes - NET_HDR_BYTES);
 	}
 	virtqueue_push(transmitq(p), c.head, 0);
 	*turn += c.readable_bytes;
