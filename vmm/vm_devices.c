@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "block/block.h"
+#include "block/vhd.h"
+#include "virtio/pmem.h"
 #include "virtio/virtio_pci.h"
 #include "vm_internal.h"
 
@@ -145,6 +147,17 @@ bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
 	}
 	pthread_mutex_unlock(&vm->machine_lock);
 	return f;
+}
+
+const char *vm_image_format(const char *path)
+{
+	return vhd_is_name(path) ? "vhd" : "raw";
+}
+
+unsigned int vm_pmem_slot(const struct device *device)
+{
+	return pmem_region_slot(virtio_pmem_region(
+		virtio_pci_device(device->pci)));
 }
 
 /* VIRTIO 1.2, 5.2.4: capacity, in sectors, is the first field. */

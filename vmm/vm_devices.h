@@ -44,6 +44,10 @@ struct vm_pci_slot {
 /* False: it is empty. bus < PCI_ROOTS, slot < PCI_SLOTS. */
 bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
 		 struct vm_pci_slot *out);
+/* "raw" or "vhd", by the name of the file. */
+const char *vm_image_format(const char *path);
+/* The slot of a DEVICE_PMEM. */
+unsigned int vm_pmem_slot(const struct device *device);
 /* The size of a disk as its driver sees it. */
 uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device);
 

@@ -157,6 +157,20 @@ def test_disks_come_and_go(boot, tmp_path):
     assert g.vm.wait() == 0
 
 
+def test_pmem_comes_and_goes(boot, tmp_path):
+    g = boot("-c", "2")
+    g.sh("modprobe -a virtio_pmem nd_pmem")
+    for turn in (b"one", b"two"):
+        added = g.monitor.command("pmem-add", path=str(image(tmp_path / turn.decode(), content=turn)))
+        assert added["slot"] == 0
+        g.wait_for("[ -b /dev/pmem0 ]")
+        assert g.sh("head -c 3 /dev/pmem0") == turn.decode()
+        g.sh("printf THE | dd of=/dev/pmem0 conv=notrunc,fsync 2>/dev/null")
+        assert (tmp_path / turn.decode()).read_bytes()[:3] == b"THE"
+        g.monitor.command("pmem-remove", slot=0)
+        g.wait_for("[ ! -e /dev/pmem0 ]")
+
+
 def test_devices_before_the_start_are_there_from_the_start(run, tmp_path):
     path = tmp_path / "monitor"
     vm = run("--paused", "--serial", "null", "--console", "stdio", "--monitor", path, params="mote.test=shell")

@@ -94,10 +94,11 @@ static void destroy_device(struct vm *vm, struct device *d)
 	while (*link != d)
 		link = &(*link)->next;
 	*link = d->next;
-	if (d->type == DEVICE_DISK) {
+	if (d->type == DEVICE_DISK)
 		config_disk_deinit(d->config);
-		free(d->config);
-	}
+	if (d->type == DEVICE_PMEM)
+		config_pmem_deinit(d->config);
+	free(d->config);
 	free(d->pci);
 	free(d->id);
 	free(d);
@@ -111,7 +112,7 @@ static void note_spec(const struct device_spec *spec)
 	fake_source[0] = '\0';
 	if (spec->type == DEVICE_DISK)
 		assert_int_equal(config_disk_copy(&fake_disk, spec->config), 0);
-	else if (spec->config)
+	else if (spec->type == DEVICE_RNG && spec->config)
 		snprintf(fake_source, sizeof(fake_source), "%s",
 			 (const char *)spec->config);
 }
@@ -131,6 +132,9 @@ int vm_device_add(struct vm *vm, const struct device_spec *spec,
 	if (spec->type == DEVICE_DISK) {
 		d->config = malloc(sizeof(struct config_disk));
 		assert_int_equal(config_disk_copy(d->config, spec->config), 0);
+	} else if (spec->type == DEVICE_PMEM) {
+		d->config = malloc(sizeof(struct config_pmem));
+		assert_int_equal(config_pmem_copy(d->config, spec->config), 0);
 	}
 	d->pci->f.bus = spec->bus < 0 ? 0 : (uint8_t)spec->bus;
 	d->pci->f.slot = spec->slot < 0 ? (uint8_t)++vm->next_slot :
@@ -209,6 +213,16 @@ bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
 		return true;
 	}
 	return false;
+}
+
+const char *vm_image_format(const char *path)
+{
+	return strstr(path, ".vhd") ? "vhd" : "raw";
+}
+
+unsigned int vm_pmem_slot(const struct device *device)
+{
+	return ((const struct config_pmem *)device->config)->slot;
 }
 
 uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device)
@@ -364,6 +378,7 @@ int qmp_setup(void **state)
 	q->vm.config.cpus.count = 2;
 	q->vm.config.cpus.max = 3;
 	q->vm.config.disk_controllers = 4;
+	q->vm.config.pmem_max = 3;
 	qmp_log_lines = 0;
 	assert_int_equal(loop_create(&q->loop), 0);
 	qmp_start_monitor(q);

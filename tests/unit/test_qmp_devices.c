@@ -579,6 +579,62 @@ static void test_removals_end_with_the_vm(void **state)
 	client_close(&c);
 }
 
+/* ---- pmem ---------------------------------------------------------------- */
+
+#define PMEM(args) "{\"execute\": \"pmem-add\", \"arguments\": {" args "}}\n"
+#define UNPMEM(args) \
+	"{\"execute\": \"pmem-remove\", \"arguments\": {" args "}}\n"
+#define MEMDEV(args) "{\"execute\": \"object-add\", \"arguments\": " \
+	"{\"qom-type\": \"memory-backend-file\", " args "}}\n"
+
+static void test_pmem_takes_the_lowest_free_slot(void **state)
+{
+	static const struct refusal refusals[] = {
+		{ "{\"execute\": \"pmem-add\"}\n", "MissingParameter",
+		  "'path'" },
+		{ PMEM("\"path\": \"/d\""), "TooManyAttachments", "3" },
+		{ PMEM("\"path\": \"/d\", \"slot\": 3"), "InvalidConfig", "3" },
+		{ PMEM("\"path\": \"/d\", \"slot\": 1"), "AlreadyAttached",
+		  "1" },
+		{ PMEM("\"path\": \"/a\""), "AlreadyAttached", "/a" },
+		{ PMEM("\"path\": \"/d\", \"format\": \"vhd\""),
+		  "NotSupported", "raw" },
+		{ PMEM("\"path\": \"/d\", \"format\": \"x\""),
+		  "InvalidConfig", "'x'" },
+		{ UNPMEM("\"id\": \"none\""), "NotAttached", "none" },
+		{ UNPMEM("\"slot\": 9"), "NotAttached", "" },
+		{ UNPMEM(""), "MissingParameter", "slot" },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+	char *line;
+
+	client_exchange(&c, PMEM("\"path\": \"/a\", \"slot\": 1"),
+			"{\"return\": {\"id\": \"pmem-1\", \"slot\": 1, "
+			"\"pci\": \"0000:00:01.0\", \"guest-name\": null}}");
+	client_exchange(&c, PMEM("\"path\": \"/b.vhd\", \"readonly\": true, "
+				 "\"format\": \"vhd\""),
+			"{\"return\": {\"id\": \"pmem-0\", \"slot\": 0, "
+			"\"pci\": \"0000:00:02.0\", \"guest-name\": null}}");
+	client_exchange(&c, MEMDEV("\"id\": \"m\", \"mem-path\": \"/c\", "
+				   "\"size\": 2097152, \"share\": true"), OK);
+	client_exchange(&c, "{\"execute\": \"device_add\", \"arguments\": {"
+			"\"driver\": \"virtio-pmem-pci\", \"id\": \"p\", "
+			"\"memdev\": \"m\"}}\n", OK);
+	assert_int_equal(fake_spec.type, DEVICE_PMEM);
+	REFUSED(&c, refusals);
+	client_send(&c, UNPMEM("\"slot\": 2"));
+	qmp_settle(q);
+	fake_vm_let_go(&q->vm, "p");
+	line = client_line(&c);
+	free(line);
+	client_expect(&c, OK);
+	client_send(&c, MEMDEV("\"id\": \"n\", \"mem-path\": \"/c\", "
+			       "\"share\": false"));
+	client_expect_error(&c, "NotSupported", "'share'");
+	client_close(&c);
+}
+
 /* ---- queries ------------------------------------------------------------- */
 
 static void test_queries_tell_of_devices(void **state)
@@ -740,6 +796,7 @@ int main(void)
 		T(test_disk_remove_answers_when_the_guest_has_let_go),
 		T(test_disk_remove_gives_up_or_forces_at_its_timeout),
 		T(test_removals_end_with_the_vm),
+		T(test_pmem_takes_the_lowest_free_slot),
 		T(test_queries_tell_of_devices),
 		T(test_queries_tell_of_places_for_cpus),
 		T(test_schema_is_complete),

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "block/block.h"
+#include "block/vhd.h"
+#include "virtio/pmem.h"
 #include "virtio/virtio_pci.h"
 #include "vm_devices.h"
 #include "vm_internal.h"
@@ -120,6 +122,23 @@ void virtio_reg_config_read(struct virtio_device *d, uint64_t offset,
 	assert_int_equal(offset, 0);
 	assert_int_equal(len, 8);
 	bus_put_le(data, len, 3);
+}
+
+const struct pmem_region *virtio_pmem_region(struct virtio_device *d)
+{
+	(void)d;
+	return NULL;
+}
+
+unsigned int pmem_region_slot(const struct pmem_region *r)
+{
+	assert_null(r);
+	return 7;
+}
+
+bool vhd_is_name(const char *path)
+{
+	return strstr(path, ".vhd");
 }
 
 /* ---- the VM -------------------------------------------------------------- */
@@ -348,6 +367,9 @@ static void test_vm_device_says_what_the_guest_sees(void **state)
 	assert_false(vm_pci_slot(&f->vm, 1, 1, &slot));
 	assert_int_equal(vm_disk_size_bytes(&f->vm, vm_device_find(&f->vm, "a")),
 			 3 * 512);
+	assert_int_equal(vm_pmem_slot(vm_device_find(&f->vm, "a")), 7);
+	assert_string_equal(vm_image_format("x.vhd"), "vhd");
+	assert_string_equal(vm_image_format("x.img"), "raw");
 	eject(f, 0);
 	assert_false(vm_pci_slot(&f->vm, 1, 0, &slot));
 }

@@ -18,7 +18,7 @@ static const struct prop rng_props[] = {
 
 /* Without a back end: the host's generator, as for --rng. */
 static int add_rng(struct session *s, struct json_object *args,
-		   struct device_spec *spec, struct error *e)
+		   struct device_spec spec, struct error *e)
 {
 	const char *id = prop_string(args, "rng");
 	const struct object *o = NULL;
@@ -28,12 +28,12 @@ static int add_rng(struct session *s, struct json_object *args,
 		if (!o && !object_find(s->monitor, id, "rng-builtin", "rng", e))
 			return -ENOENT;
 	}
-	spec->type = DEVICE_RNG;
+	spec.type = DEVICE_RNG;
 	/* QEMU's default for rng-random. */
-	spec->config = o ? prop_string(o->props, "filename") : NULL;
-	if (o && !spec->config)
-		spec->config = "/dev/urandom";
-	return vm_device_add(s->monitor->vm, spec, NULL, e);
+	spec.config = o ? prop_string(o->props, "filename") : NULL;
+	if (o && !spec.config)
+		spec.config = "/dev/urandom";
+	return vm_device_add(s->monitor->vm, &spec, NULL, e);
 }
 
 /* ---- the table ----------------------------------------------------------- */
@@ -42,6 +42,7 @@ const struct driver drivers[] = {
 	{ "virtio-blk-pci", driver_blk_props, driver_blk_add },
 	{ "virtio-rng-pci", rng_props, add_rng },
 	{ "vhost-vsock-pci", driver_vsock_props, driver_vsock_add },
+	{ "virtio-pmem-pci", driver_pmem_props, driver_pmem_add },
 	{ 0 },
 };
 
@@ -178,7 +179,7 @@ static int device_add(struct session *s, struct json_object *args,
 				spec.id);
 	if (!ret)
 		ret = parse_place(args, &spec, e);
-	return ret ? ret : driver->add(s, args, &spec, e);
+	return ret ? ret : driver->add(s, args, spec, e);
 }
 
 static int device_del(struct session *s, struct json_object *args,

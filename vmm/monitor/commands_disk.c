@@ -11,8 +11,6 @@
 #include "monitor/props.h"
 #include "vm_devices.h"
 
-#define DEFAULT_TIMEOUT_MS 30000
-
 static const struct config_disk *disk_of(const struct device *d)
 {
 	return d->type == DEVICE_DISK ? d->config : NULL;
@@ -275,7 +273,7 @@ static int disk_remove(struct session *s, struct json_object *args,
 	return ret ? ret : wait_remove_device(
 				   s, device,
 				   arg_uint(args, "timeout-ms",
-					    DEFAULT_TIMEOUT_MS),
+					    REMOVE_TIMEOUT_MS),
 				   arg_bool(args, "force", false), e);
 }
 

@@ -22,7 +22,7 @@ static const struct {
 	const char *name;
 	unsigned int operations;
 } resources[] = {
-	{ "pmem", 0 },
+	{ "pmem", OP_ADD | OP_REMOVE },
 	{ "disk", OP_ADD | OP_REMOVE },
 	{ "nic", 0 },
 	{ "share", 0 },

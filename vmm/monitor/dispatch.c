@@ -21,6 +21,7 @@ const struct command_group *const command_groups[] = {
 	&query_block_commands,
 	&schema_commands,
 	&disk_commands,
+	&pmem_commands,
 	&resource_commands,
 	&block_commands,
 	&net_commands,

@@ -15,16 +15,21 @@ struct driver {
 	 * filled in, then vm_device_add().
 	 */
 	int (*add)(struct session *s, struct json_object *args,
-		   struct device_spec *spec, struct error *e);
+		   struct device_spec spec, struct error *e);
 };
 
 /* Ends with a NULL name. */
 extern const struct driver drivers[];
 
+/* commands_pmem.c */
+extern const struct prop driver_pmem_props[];
+int driver_pmem_add(struct session *s, struct json_object *args,
+		    struct device_spec spec, struct error *e);
+
 /* drivers_block.c */
 extern const struct prop driver_blk_props[];
 int driver_blk_add(struct session *s, struct json_object *args,
-		   struct device_spec *spec, struct error *e);
+		   struct device_spec spec, struct error *e);
 
 /* drivers_vsock.c */
 extern const struct prop driver_vsock_props[];

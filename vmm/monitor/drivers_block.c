@@ -16,7 +16,7 @@ const struct prop driver_blk_props[] = {
 };
 
 int driver_blk_add(struct session *s, struct json_object *args,
-		   struct device_spec *spec, struct error *e)
+		   struct device_spec spec, struct error *e)
 {
 	const char *drive = prop_string(args, "drive");
 	const char *serial = prop_string(args, "serial");
@@ -36,9 +36,9 @@ int driver_blk_add(struct session *s, struct json_object *args,
 	/* A copy of pointers, for the time of the call: the device has its own. */
 	disk = n->disk;
 	disk.queues = (unsigned int)queues;
-	disk.id = (char *)(spec->id ? spec->id : "");
+	disk.id = (char *)(spec.id ? spec.id : "");
 	disk.serial = (char *)serial;
-	spec->type = DEVICE_DISK;
-	spec->config = &disk;
-	return vm_device_add(s->monitor->vm, spec, NULL, e);
+	spec.type = DEVICE_DISK;
+	spec.config = &disk;
+	return vm_device_add(s->monitor->vm, &spec, NULL, e);
 }

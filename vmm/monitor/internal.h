@@ -29,6 +29,7 @@
 
 #define MONITOR_MAX_SESSIONS	128
 #define SESSION_MAX_WAITERS	64
+#define REMOVE_TIMEOUT_MS	30000	/* of disk-remove and its like */
 
 struct session;
 
@@ -150,6 +151,7 @@ extern const struct command_group pci_commands;
 extern const struct command_group query_block_commands;
 extern const struct command_group schema_commands;
 extern const struct command_group disk_commands;
+extern const struct command_group pmem_commands;
 extern const struct command_group resource_commands;
 extern const struct command_group block_commands;
 extern const struct command_group net_commands;

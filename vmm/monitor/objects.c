@@ -15,7 +15,31 @@ static const struct prop rng_random_props[] = {
 
 static const struct prop rng_builtin_props[] = { { 0 } };
 
+/* For virtio-pmem; what it does not say is as for --pmem. */
+static const struct prop memory_file_props[] = {
+	{ "mem-path", PROP_STRING, true },
+	{ "size", PROP_UINT, false },
+	{ "readonly", PROP_BOOL, false },
+	{ "share", PROP_BOOL, false },
+	{ "pmem", PROP_IGNORED, false },
+	{ "align", PROP_IGNORED, false },
+	{ "prealloc", PROP_IGNORED, false },
+	{ "discard-data", PROP_IGNORED, false },
+	{ 0 },
+};
+
+/* It is the file that the guest writes to: never a private copy. */
+static int check_memory_file(struct json_object *props, struct error *e)
+{
+	if (prop_bool(props, "share", true) ||
+	    prop_bool(props, "readonly", false))
+		return 0;
+	return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
+			       "Parameter 'share': off is not supported");
+}
+
 static const struct object_type types[] = {
+	{ "memory-backend-file", memory_file_props, check_memory_file },
 	{ "rng-random", rng_random_props, NULL },
 	{ "rng-builtin", rng_builtin_props, NULL },
 };
@@ -83,8 +107,9 @@ static struct json_object *flatten(struct json_object *args)
 	}
 	if (json_object_object_get_ex(args, "props", &props) &&
 	    json_object_is_type(props, json_type_object)) {
-		json_object_object_foreach(props, name, v)
+		json_object_object_foreach(props, name, v) {
 			json_object_object_add(flat, name, json_object_get(v));
+		}
 	}
 	return flat;
 }

@@ -298,3 +298,8 @@ err_free:
 	free(p);
 	return ret;
 }
+
+const struct pmem_region *virtio_pmem_region(struct virtio_device *d)
+{
+	return ((struct virtio_pmem *)d)->region;
+}

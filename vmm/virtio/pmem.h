@@ -10,5 +10,7 @@
 int virtio_pmem_create(struct virtio_device **out, struct pmem_region *region,
 		       struct guest_mem *mem, struct loop *loop,
 		       struct error *e);
+/* Constant; the device's. */
+const struct pmem_region *virtio_pmem_region(struct virtio_device *d);
 
 #endif
