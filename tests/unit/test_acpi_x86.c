@@ -215,6 +215,14 @@ static void test_acpi_every_bus_has_a_table_of_its_slots(void **state)
 		assert_true(occurrences(at, len, name, 4) >= 2);
 		assert_int_equal(occurrences(at, len, "PCIX", 4), 0);
 		assert_int_equal(occurrences(at, len, "_EJ0", 4), 32);
+		for (unsigned int slot = 0; slot < 32; slot++) {
+			const unsigned int sun = bus * 32 + slot;
+			const uint8_t sun_name[] = { 0x08, '_', 'S', 'U', 'N', 0x0b,
+						 (uint8_t)sun,
+						 (uint8_t)(sun >> 8) };
+
+			assert_int_equal(occurrences(at, len, sun_name, 8), 1);
+		}
 	}
 	guest_mem_destroy(t.mem);
 }

@@ -224,12 +224,18 @@ static gpa_t place_mcfg(struct area *a, const struct acpi_params *p)
 	return place(a, &t, sizeof(t));
 }
 
+static void put_word(uint8_t *at, unsigned int value)
+{
+	at[0] = (uint8_t)value;
+	at[1] = (uint8_t)(value >> 8);
+}
+
 /* As far as the next multiple of 16, as place() does. */
 #define BUS_TABLE_BYTES ((sizeof(pci_bus_aml_code) + 15) & ~15ul)
 
 /*
  * pci_bus.asl as the table of one bus: every PCIX and SLTX gets its digit, BUSN
- * its number.
+ * its number, and each slot, whose _SUN is a word, one of its own.
  */
 static gpa_t place_bus(struct area *a, unsigned int bus)
 {
@@ -237,11 +243,13 @@ static gpa_t place_bus(struct area *a, unsigned int bus)
 	struct header *h = (struct header *)t;
 
 	memcpy(t, pci_bus_aml_code, sizeof(pci_bus_aml_code));
-	for (size_t i = sizeof(*h); i + 6 <= sizeof(pci_bus_aml_code); i++) {
+	for (size_t i = sizeof(*h); i + 7 <= sizeof(pci_bus_aml_code); i++) {
 		if (!memcmp(t + i, "PCIX", 4) || !memcmp(t + i, "SLTX", 4))
 			t[i + 3] = (uint8_t)"0123456789ABCDEF"[bus];
 		else if (!memcmp(t + i, "BUSN\x0a\xee", 6))
 			t[i + 5] = (uint8_t)bus;
+		else if (!memcmp(t + i, "_SUN\x0b", 5))
+			put_word(t + i + 5, bus * 32 + t[i + 5]);
 	}
 	h->checksum = 0;
 	h->checksum = checksum(t, h->length);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The hot-plug slots of one root bus, the same for each: boot/acpi_x86.c puts
- * the bus's digit in place of the X in PCIX and SLTX, its number in that of 0xee. A bus that has a device
- * at boot gets its table then; for another, PHPB in dsdt.asl loads it with the
+ * the bus's digit in place of the X in PCIX and SLTX, its number in that of
+ * 0xee, and bus * 32 + slot in that of each _SUN. A bus that has a device at
+ * boot gets its table then; for another, PHPB in dsdt.asl loads it with the
  * bus's first device, since a system would otherwise make objects for 480 slots
  * that nothing is in.
  */
@@ -20,7 +21,7 @@ DefinitionBlock ("pci_bus.aml", "SSDT", 2, "MOTE", "MOTEPCIB", 1)
         Device (name)                                                       \
         {                                                                   \
             Name (_ADR, number << 16)                                       \
-            Method (_SUN) { Return (Add (ShiftLeft (BUSN, 5), number)) }    \
+            Name (_SUN, 0x8000 + number)                                    \
             Method (_EJ0, 1) { PHEJ (BUSN, number) }                        \
         }
         SLOT(S00_, 0)
