@@ -136,11 +136,6 @@ unsigned int pmem_region_slot(const struct pmem_region *r)
 	return 7;
 }
 
-bool vhd_is_name(const char *path)
-{
-	return strstr(path, ".vhd");
-}
-
 /* ---- the VM -------------------------------------------------------------- */
 
 struct board {
