@@ -425,6 +425,20 @@ void devices_remove(struct devices *d, struct device *device)
 	device_free(device);
 }
 
+void *devices_copy_config(const struct device *device, const void *config)
+{
+	return kinds[device->type].config_copy(config);
+}
+
+void devices_set_config(struct device *device, void *copy, bool keep)
+{
+	void *gone = keep ? device->config : copy;
+
+	if (keep)
+		device->config = copy;
+	kinds[device->type].config_free(gone);
+}
+
 void devices_mark_removing(struct device *device)
 {
 	device->removing = true;

@@ -81,6 +81,12 @@ int devices_add(struct devices *d, const struct device_spec *spec,
 		struct device **out, struct error *e);
 /* Unplugs and destroys it, whatever the driver is doing with it. */
 void devices_remove(struct devices *d, struct device *device);
+/*
+ * The device has become another: a copy of what describes it now, which takes
+ * the place of its config, or, not to be kept, is freed. NULL: out of memory.
+ */
+void *devices_copy_config(const struct device *device, const void *config);
+void devices_set_config(struct device *device, void *copy, bool keep);
 /* The guest has been asked to let the device go. */
 void devices_mark_removing(struct device *device);
 

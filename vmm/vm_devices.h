@@ -44,6 +44,13 @@ struct vm_pci_slot {
 /* False: it is empty. bus < PCI_ROOTS, slot < PCI_SLOTS. */
 bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
 		 struct vm_pci_slot *out);
+/*
+ * Puts another image in the place of a disk's, of which c's path, format,
+ * readonly and direct count; the guest hears of its size. What does not work
+ * changes nothing. See virtio_blk_replace().
+ */
+int vm_disk_replace(struct vm *vm, struct device *device,
+		    const struct config_disk *c, struct error *e);
 /* "raw" or "vhd", by the name of the file. */
 const char *vm_image_format(const char *path);
 /* The slot of a DEVICE_PMEM. */

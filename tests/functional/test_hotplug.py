@@ -112,6 +112,13 @@ def test_disks_come_and_go(boot, tmp_path):
     assert in_guest(g) == in_query(g)
     assert g.monitor.reply("device_add", driver="virtio-rng-pci", bus="pcie.3", addr="1e")["error"]["class"] == "AlreadyAttached"
 
+    # Another size, and another image.
+    g.monitor.command("block_resize", node_name="drive-b", size=16 << 20)
+    g.wait_for(f"[ $(cat /sys/block/{disk_at('00:11')}/size) = {16 << 11} ]")
+    g.monitor.command("disk-update", id="d", path=str(image(tmp_path / "other", 6, b"another image\n")))
+    g.wait_for(f"[ $(cat /sys/block/{disk_at('03:00')}/size) = {6 << 11} ]")
+    assert "another image" in g.sh(f"dd if=/dev/{disk_at('03:00')} iflag=direct bs=4k count=1 2>/dev/null | head -n 1")
+
     # All of a bus goes and comes again.
     g.delete("c")
     g.delete("d")

@@ -215,6 +215,20 @@ bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
 	return false;
 }
 
+int vm_disk_replace(struct vm *vm, struct device *device,
+		    const struct config_disk *c, struct error *e)
+{
+	struct config_disk *disk = device->config;
+
+	if (refused(vm, "disk-update", e))
+		return -EPERM;
+	free(disk->path);
+	disk->path = strdup(c->path);
+	disk->format = c->format;
+	disk->readonly = c->readonly;
+	return 0;
+}
+
 const char *vm_image_format(const char *path)
 {
 	return strstr(path, ".vhd") ? "vhd" : "raw";

@@ -579,6 +579,48 @@ static void test_removals_end_with_the_vm(void **state)
 	client_close(&c);
 }
 
+static void test_disk_update_changes_image_or_size(void **state)
+{
+#define UPDATE(args) "{\"execute\": \"disk-update\", \"arguments\": {" args "}}\n"
+	static const struct refusal refusals[] = {
+		{ UPDATE("\"id\": \"none\", \"size\": 1"), "NotAttached",
+		  "none" },
+		{ UPDATE("\"path\": \"/c\""), "MissingParameter", "id" },
+		{ UPDATE("\"id\": \"a\""), "MissingParameter", "size" },
+		{ UPDATE("\"id\": \"a\", \"path\": \"/c\", \"size\": 1"),
+		  "MissingParameter", "either" },
+		{ UPDATE("\"id\": \"a\", \"path\": \"/b\""),
+		  "AlreadyAttached", "/b" },
+		{ UPDATE("\"id\": \"a\", \"path\": \"/c\", "
+			 "\"format\": \"x\""), "InvalidConfig", "'x'" },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+	struct config_disk *disk;
+
+	client_send(&c, DISK("\"path\": \"/b\""));
+	json_object_put(client_result(&c));
+	client_send(&c, DISK("\"path\": \"/a\", \"id\": \"a\", "
+			     "\"readonly\": true"));
+	json_object_put(client_result(&c));
+	REFUSED(&c, refusals);
+	disk = q->vm.devices->config;
+	assert_string_equal(disk->path, "/a");
+	client_exchange(&c, UPDATE("\"id\": \"a\", \"path\": \"/c.vhd\""),
+			"{\"return\": {\"id\": \"a\", \"controller\": 0, "
+			"\"lun\": 1, \"pci\": \"0000:00:02.0\", "
+			"\"guest-name\": null}}");
+	assert_string_equal(disk->path, "/c.vhd");
+	assert_int_equal(disk->format, DISK_VHD);
+	assert_true(disk->readonly);
+	client_exchange(&c, UPDATE("\"controller\": 0, \"lun\": 0, "
+				   "\"path\": \"/d\", \"readonly\": true"),
+			"{\"return\": {\"id\": \"disk-0-0\", \"controller\": "
+			"0, \"lun\": 0, \"pci\": \"0000:00:01.0\", "
+			"\"guest-name\": null}}");
+	client_close(&c);
+}
+
 /* ---- pmem ---------------------------------------------------------------- */
 
 #define PMEM(args) "{\"execute\": \"pmem-add\", \"arguments\": {" args "}}\n"
@@ -796,6 +838,7 @@ int main(void)
 		T(test_disk_remove_answers_when_the_guest_has_let_go),
 		T(test_disk_remove_gives_up_or_forces_at_its_timeout),
 		T(test_removals_end_with_the_vm),
+		T(test_disk_update_changes_image_or_size),
 		T(test_pmem_takes_the_lowest_free_slot),
 		T(test_queries_tell_of_devices),
 		T(test_queries_tell_of_places_for_cpus),

@@ -2,10 +2,13 @@
 /* Commands about disks. Main thread. */
 #include <errno.h>
 
+#include "monitor/block_nodes.h"
 #include "monitor/internal.h"
+#include "vm_devices.h"
 
-/* QEMU's way of naming a disk, by the device or by what is behind it: here
- * both have the disk's id. */
+/* QEMU's way of naming a disk, by the device or by what is behind it: a block
+ * node that a device was made from, and else, as of the command line's, its
+ * id. */
 static const struct command_arg resize_args[] = {
 	{ "device", ARG_STRING, false },
 	{ "node-name", ARG_STRING, false },
@@ -19,10 +22,21 @@ static int block_resize_run(struct session *s, struct json_object *args,
 	const char *device = arg_string(args, "device");
 	const char *node = arg_string(args, "node-name");
 
+	const struct block_node *n;
+
 	(void)result;
 	if (!device == !node)
 		return error_set(e, -EINVAL, "Either 'device' or 'node-name' "
 				 "must be given");
+	n = node ? block_node_find(s->monitor, node) : NULL;
+	if (n) {
+		const struct device *user = block_node_user(s->monitor, n);
+
+		if (!user || !user->id)
+			return error_set(e, -ENODEV, "No device with an id has "
+					 "node '%s'", node);
+		device = user->id;
+	}
 	return vm_disk_resize(s->monitor->vm, device ? device : node,
 			      arg_uint(args, "size", 0), e);
 }

@@ -107,22 +107,25 @@ static struct json_object *disk_json(const struct device *d)
 
 	snprintf(pci, sizeof(pci), "0000:%02x:%02x.0", f->bus, f->slot);
 	json_object_object_add(o, "id", json_object_new_string(d->id));
-	json_object_object_add(o, "controller", json_object_new_int64(
-				       at / CONFIG_DISK_LUNS));
-	json_object_object_add(o, "lun", json_object_new_int64(
-				       at % CONFIG_DISK_LUNS));
+	json_object_object_add(o, "controller", !disk_of(d)->address ? NULL :
+			       json_object_new_int64(at / CONFIG_DISK_LUNS));
+	json_object_object_add(o, "lun", !disk_of(d)->address ? NULL :
+			       json_object_new_int64(at % CONFIG_DISK_LUNS));
 	json_object_object_add(o, "pci", json_object_new_string(pci));
 	/* The kernel in the guest names it; serial and pci are certain. */
 	json_object_object_add(o, "guest-name", NULL);
 	return o;
 }
 
-static int parse_format(struct json_object *args, enum config_disk_format *out,
-			struct error *e)
+/* As for --disk, by the name of the file unless it is said. */
+static int parse_format(struct json_object *args, const char *path,
+			enum config_disk_format *out, struct error *e)
 {
 	const char *format = arg_string(args, "format");
 
-	if (!format || !strcmp(format, "raw"))
+	if (!format)
+		format = vm_image_format(path);
+	if (!strcmp(format, "raw"))
 		*out = DISK_RAW;
 	else if (!strcmp(format, "vhd"))
 		*out = DISK_VHD;
@@ -189,7 +192,7 @@ static int disk_add(struct session *s, struct json_object *args,
 	};
 	struct device *device;
 	char id[160];
-	int ret = parse_format(args, &disk.format, e);
+	int ret = parse_format(args, disk.path, &disk.format, e);
 
 	if (!ret && (!queues || queues > UINT32_MAX))
 		ret = error_config(e, -ERANGE, "queues is out of range");
@@ -277,6 +280,36 @@ static int disk_remove(struct session *s, struct json_object *args,
 				   arg_bool(args, "force", false), e);
 }
 
+/* Another image, or another size of the one that is there. */
+static int disk_update(struct session *s, struct json_object *args,
+		       struct json_object **result, struct error *e)
+{
+	struct vm *vm = s->monitor->vm;
+	const char *path = arg_string(args, "path");
+	uint64_t size = arg_uint(args, "size", 0);
+	struct config_disk disk = { .path = (char *)path };
+	struct device *device;
+	int ret = disk_find(vm, args, NULL, &device, e);
+
+	if (!ret && !path == !json_object_object_get_ex(args, "size", NULL))
+		ret = error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
+				      "either a path or a size");
+	if (!ret && !path)
+		ret = vm_disk_resize(vm, device->id, size, e);
+	if (ret || !path)
+		return ret;
+	disk.readonly = arg_bool(args, "readonly", disk_of(device)->readonly);
+	disk.direct = disk_of(device)->direct;
+	ret = parse_format(args, path, &disk.format, e);
+	if (!ret)
+		ret = check_path(vm, &disk, e);
+	if (!ret)
+		ret = error_of_named(e, vm_disk_replace(vm, device, &disk, e));
+	if (!ret)
+		*result = disk_json(device);
+	return ret;
+}
+
 static const struct command_arg add_args[] = {
 	{ "path", ARG_STRING, true },
 	{ "controller", ARG_UINT, false },
@@ -301,6 +334,17 @@ static const struct command_arg remove_args[] = {
 	{ 0 },
 };
 
+static const struct command_arg update_args[] = {
+	{ "controller", ARG_UINT, false },
+	{ "lun", ARG_UINT, false },
+	{ "id", ARG_STRING, false },
+	{ "path", ARG_STRING, false },
+	{ "format", ARG_STRING, false },
+	{ "readonly", ARG_BOOL, false },
+	{ "size", ARG_UINT, false },
+	{ 0 },
+};
+
 static const struct command commands[] = {
 	{
 		.name = "disk-add",
@@ -316,6 +360,13 @@ static const struct command commands[] = {
 		.args = remove_args,
 		.resource = true,
 		.run = disk_remove,
+	}, {
+		.name = "disk-update",
+		.help = "Change a disk, id or controller and lun: another path, "
+			"[format], [readonly], or another size in bytes",
+		.args = update_args,
+		.resource = true,
+		.run = disk_update,
 	},
 };
 

@@ -23,7 +23,7 @@ static const struct {
 	unsigned int operations;
 } resources[] = {
 	{ "pmem", OP_ADD | OP_REMOVE },
-	{ "disk", OP_ADD | OP_REMOVE },
+	{ "disk", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "nic", 0 },
 	{ "share", 0 },
 	{ "pci", OP_ADD | OP_REMOVE },
