@@ -34,6 +34,6 @@ int driver_blk_add(struct session *s, struct json_object *args,
 /* drivers_vsock.c */
 extern const struct prop driver_vsock_props[];
 int driver_vsock_add(struct session *s, struct json_object *args,
-		     struct device_spec *spec, struct error *e);
+		     struct device_spec spec, struct error *e);
 
 #endif

@@ -14,7 +14,7 @@ const struct prop driver_vsock_props[] = {
 };
 
 int driver_vsock_add(struct session *s, struct json_object *args,
-		     struct device_spec *spec, struct error *e)
+		     struct device_spec spec, struct error *e)
 {
 	uint64_t cid = prop_uint(args, "guest-cid", 0);
 	const char *name = prop_string(args, "vhostfd");
@@ -29,9 +29,9 @@ int driver_vsock_add(struct session *s, struct json_object *args,
 		if (config.vhost_fd < 0)
 			return config.vhost_fd;
 	}
-	spec->type = DEVICE_VSOCK;
-	spec->config = &config;
-	ret = vm_device_add(s->monitor->vm, spec, NULL, e);
+	spec.type = DEVICE_VSOCK;
+	spec.config = &config;
+	ret = vm_device_add(s->monitor->vm, &spec, NULL, e);
 	/* The device has a duplicate. */
 	if (name)
 		close(config.vhost_fd);
