@@ -84,6 +84,27 @@ int config_pmem_copy(struct config_pmem *dst, const struct config_pmem *src)
 	return 0;
 }
 
+void config_9p_deinit(struct config_9p *s)
+{
+	free(s->path);
+	free(s->tag);
+	free(s->allowed);
+}
+
+int config_9p_copy(struct config_9p *dst, const struct config_9p *src)
+{
+	*dst = *src;
+	dst->path = src->path ? strdup(src->path) : NULL;
+	dst->tag = src->tag ? strdup(src->tag) : NULL;
+	dst->allowed = src->allowed ? strdup(src->allowed) : NULL;
+	if ((src->path && !dst->path) || (src->tag && !dst->tag) ||
+	    (src->allowed && !dst->allowed)) {
+		config_9p_deinit(dst);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 void config_deinit(struct vm_config *c)
 {
 	for (size_t i = 0; i < c->disk_count; i++)
@@ -95,6 +116,9 @@ void config_deinit(struct vm_config *c)
 	for (size_t i = 0; i < c->net_count; i++)
 		config_net_deinit(&c->nets[i]);
 	free(c->nets);
+	for (size_t i = 0; i < c->share_count; i++)
+		config_9p_deinit(&c->shares[i]);
+	free(c->shares);
 	free_list(c->initrds, c->initrd_count);
 	free_list(c->params, c->param_count);
 	free_list(c->cpus.features, c->cpus.feature_count);
@@ -343,6 +367,47 @@ static int check_pmems(struct vm_config *c, struct error *e)
 	return ret;
 }
 
+/* allowed= names entries, separated by colons. */
+static bool names_are_good(const char *names)
+{
+	for (;;) {
+		size_t len = strcspn(names, ":");
+
+		if (!len || memchr(names, '/', len) ||
+		    (len <= 2 && !strncmp(names, "..", len)))
+			return false;
+		if (!names[len])
+			return true;
+		names += len + 1;
+	}
+}
+
+static int check_share(const struct vm_config *c, const struct config_9p *s,
+		       struct error *e)
+{
+	if (!s->tag)
+		return error_config(e, -EINVAL, "--9p: %s has no tag", s->path);
+	if (strlen(s->tag) > CONFIG_TAG_MAX)
+		return error_config(e, -EINVAL, "--9p: tag '%s' is longer than "
+				    "%u bytes", s->tag, CONFIG_TAG_MAX);
+	for (const char *p = s->tag; *p; p++)
+		if (iscntrl((unsigned char)*p))
+			return error_config(e, -EINVAL, "--9p: a control "
+					    "character in a tag");
+	for (const struct config_9p *p = c->shares; p < s; p++)
+		if (!strcmp(p->tag, s->tag))
+			return error_config(e, -EINVAL, "--9p: tag '%s' is "
+					    "given twice", s->tag);
+	if (s->msize_bytes && (s->msize_bytes < 4096 ||
+			       s->msize_bytes > MIB))
+		return error_config(e, -EINVAL, "--9p: msize=%llu: from 4K to "
+				    "1M", (unsigned long long)s->msize_bytes);
+	if (s->allowed && !names_are_good(s->allowed))
+		return error_config(e, -EINVAL, "--9p: allowed=%s: names of "
+				    "entries, separated by colons", s->allowed);
+	return 0;
+}
+
 static int check_boot(const struct vm_config *c, struct error *e)
 {
 	for (size_t i = 0; i < c->param_count; i++)
@@ -445,6 +510,8 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_cpus(&c->cpus, e);
 	for (size_t i = 0; !ret && i < c->disk_count; i++)
 		ret = check_disk(c, &c->disks[i], e);
+	for (size_t i = 0; !ret && i < c->share_count; i++)
+		ret = check_share(c, &c->shares[i], e);
 	if (!ret)
 		ret = check_pmems(c, e);
 	if (!ret)

@@ -109,6 +109,16 @@ struct config_vsock {
 				 * creation; 0: none */
 };
 
+#define CONFIG_TAG_MAX	127	/* bytes of a mount tag */
+
+struct config_9p {
+	char *path;
+	char *tag;
+	bool readonly;
+	char *allowed;		/* NAME[:NAME…]; NULL: all */
+	uint64_t msize_bytes;	/* 0: the largest */
+};
+
 struct config_monitor {
 	char *path;		/* NULL: none, or by descriptor */
 	int fd;			/* -1: none; an inherited listening socket */
@@ -137,6 +147,8 @@ struct vm_config {
 	size_t pmem_count;
 	unsigned int pmem_max;		/* the root image's included */
 	uint64_t pmem_max_bytes;	/* of each; 0: any */
+	struct config_9p *shares;
+	size_t share_count;
 	struct config_char serial;	/* default stdio */
 	struct config_char console;	/* default none */
 	bool rng;			/* default true */
@@ -184,6 +196,8 @@ int config_pmem_copy(struct config_pmem *dst, const struct config_pmem *src);
 void config_pmem_deinit(struct config_pmem *p);
 int config_net_copy(struct config_net *dst, const struct config_net *src);
 void config_net_deinit(struct config_net *n);
+int config_9p_copy(struct config_9p *dst, const struct config_9p *src);
+void config_9p_deinit(struct config_9p *s);
 
 /* "512M", "4G", "1024" (MiB) → bytes. -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *bytes);

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "block/vhd.h"
+#include "virtio/9p.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
@@ -14,6 +16,8 @@
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
 #include "virtio/vsock.h"
+
+#define MAX_FILES (1u << 20)
 
 struct devices {
 	struct devices_params p;
@@ -304,6 +308,63 @@ static void free_vsock(void *config)
 	free(config);
 }
 
+/* ---- shares -------------------------------------------------------------- */
+
+static int boot_shares(struct devices *d, struct error *e)
+{
+	const struct vm_config *c = d->p.config;
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < c->share_count; i++)
+		ret = boot_device(d, DEVICE_9P, NULL, &c->shares[i], e);
+	return ret;
+}
+
+/*
+ * A guest's cache may hold a descriptor for each file it has seen. They get what
+ * the process may have (raised to what it may ask for), but for a quarter.
+ */
+static unsigned int files_per_share(size_t shares)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return 0;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) && getrlimit(RLIMIT_NOFILE, &r))
+		return 0;
+	if (r.rlim_cur > MAX_FILES)
+		r.rlim_cur = MAX_FILES;
+	return (unsigned int)(r.rlim_cur / 4 * 3 / (shares ? shares : 1));
+}
+
+static int create_share(struct virtio_device **out,
+			const struct devices_params *p, const char *id,
+			const void *config, struct error *e)
+{
+	(void)id;
+	return virtio_9p_create(out, config,
+				files_per_share(p->config->share_count),
+				p->mem, e);
+}
+
+static void *copy_share(const void *config)
+{
+	struct config_9p *copy = calloc(1, sizeof(*copy));
+
+	if (copy && config_9p_copy(copy, config)) {
+		free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+static void free_share(void *config)
+{
+	config_9p_deinit(config);
+	free(config);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 static const struct device_kind kinds[DEVICE_TYPES] = {
@@ -317,6 +378,8 @@ static const struct device_kind kinds[DEVICE_TYPES] = {
 			  free_pmem },
 	[DEVICE_VSOCK] = { "vsock", boot_vsock, create_vsock, copy_vsock,
 			   free_vsock },
+	[DEVICE_9P] = { "9p", boot_shares, create_share, copy_share,
+			free_share },
 };
 
 const char *device_type_name(enum device_type type)

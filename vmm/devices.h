@@ -47,6 +47,7 @@ enum device_type {
 	DEVICE_RNG,		/* config: the source, a string, or NULL */
 	DEVICE_PMEM,		/* config: struct config_pmem */
 	DEVICE_VSOCK,		/* config: struct config_vsock */
+	DEVICE_9P,		/* config: struct config_9p */
 	DEVICE_TYPES,
 };
 

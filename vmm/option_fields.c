@@ -97,6 +97,24 @@ int option_get_size(struct json_object *v, uint64_t *out, const char *label,
 	return 0;
 }
 
+static int get_bytes(struct json_object *v, uint64_t *out, const char *label,
+		     struct error *e)
+{
+	const char *text = json_object_get_string(v);
+	unsigned long long n;
+	char *end;
+
+	if (!text || !*text || text[strspn(text, "0123456789")])
+		return option_get_size(v, out, label, e);
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno)
+		return error_config(e, -ERANGE, "%s: '%s' is too large", label,
+				    text);
+	*out = n;
+	return 0;
+}
+
 int option_get_enum(struct json_object *v, const char *const *names, int *out,
 		    const char *label, struct error *e)
 {
@@ -140,6 +158,8 @@ static int set_field(void *base, const struct field *f, struct json_object *v,
 		return get_number(v, UINT32_MAX, member, where, e);
 	case FIELD_SIZE:
 		return option_get_size(v, member, where, e);
+	case FIELD_BYTES:
+		return get_bytes(v, member, where, e);
 	case FIELD_ENUM:
 		return option_get_enum(v, f->names, member, where, e);
 	default:
@@ -289,6 +309,10 @@ static struct json_object *field_json(const struct field *f, const void *p)
 		print_size(*(const uint64_t *)p, size, sizeof(size));
 		return *(const uint64_t *)p ? json_object_new_string(size) :
 					      NULL;
+	case FIELD_BYTES:
+		return *(const uint64_t *)p ?
+			       json_object_new_uint64(*(const uint64_t *)p) :
+			       NULL;
 	case FIELD_ENUM:
 		return json_object_new_string(f->names[*(const int *)p]);
 	default:

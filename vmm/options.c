@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "option_9p.h"
 #include "option_char.h"
 #include "option_fields.h"
 #include "option_net.h"
@@ -660,6 +661,11 @@ const struct option options[] = {
 		  "default none",
 	  .repeatable = true, .bare = "backend", .fields = option_net_fields,
 	  .set = option_net_set, .get = option_net_get },
+	{ .name = "9p", .key = "9p",
+	  .argument = "[path=]DIR,tag=TAG[,...]",
+	  .help = "a directory of the host: mount -t 9p -o trans=virtio TAG",
+	  .repeatable = true, .bare = "path", .fields = option_9p_fields,
+	  .set = option_9p_set, .get = option_9p_get },
 	{ .name = "serial", .key = "serial",
 	  .argument = "stdio|null|file=PATH|unix=PATH|pty",
 	  .help = "the first serial port; default stdio",
@@ -736,7 +742,7 @@ const struct option *option_by_key(const char *key)
 }
 
 const char *const options_planned[] = {
-	"9p", "balloon", "incoming", NULL,
+	"balloon", "incoming", NULL,
 };
 
 bool option_is_planned(const char *name)

@@ -18,7 +18,8 @@ enum field_type {
 	FIELD_BOOL,
 	FIELD_UINT,
 	FIELD_U32,
-	FIELD_SIZE,
+	FIELD_SIZE,	/* a bare number is MiB */
+	FIELD_BYTES,	/* a bare number is bytes */
 	FIELD_ENUM,
 };
 

@@ -302,6 +302,9 @@ static const char *const documents[] = {
 	"\"cpu\": \"host,+avx2,-aes\", \"rootfs\": {\"path\": \"r,s\"},"
 	"\"disks\": [{\"path\": \"a\"}, {\"path\": \"b,c\", \"flush\": false,"
 	"\"readonly\": true, \"queues\": 3, \"serial\": \"S,1\"}]}",
+	"{\"kernel\": \"k\", \"9p\": [{\"path\": \"/a,b\", \"tag\": \"t\","
+	"\"readonly\": true, \"allowed\": \"x:y\", \"msize\": 512000},"
+	"\"/srv,tag=srv\"]}",
 	"{\"kernel\": \"k\","
 	"\"rootfs\": {\"path\": \"r\", \"type\": \"initrd\"},"
 	"\"vsock\": {\"cid\": 3, \"vhost\": true},"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "devices.h"
+#include "virtio/9p.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/pmem.h"
@@ -147,6 +148,15 @@ int virtio_vsock_create(struct virtio_device **out,
 struct vsock *virtio_vsock_host(struct virtio_device *d)
 {
 	return fake.log[fake.made - 1] == 'V' ? (struct vsock *)d : NULL;
+}
+
+int virtio_9p_create(struct virtio_device **out, const struct config_9p *c,
+		     unsigned int max_files, struct guest_mem *mem,
+		     struct error *e)
+{
+	(void)c;
+	(void)max_files;
+	return create(out, '9', mem, NULL, e);
 }
 
 /* ---- the fixture --------------------------------------------------------- */
