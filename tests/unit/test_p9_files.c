@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: p9/codec p9/attr p9/export p9/fid p9/op_attr p9/op_dir p9/op_io */
 /* LINK: p9/op_lock p9/op_name p9/op_open p9/op_session p9/op_xattr p9/path */
-/* LINK: p9/pool p9/qid p9/save p9/server state error loop */
+/* LINK: p9/pool p9/qid p9/reclaim p9/save p9/server state error loop */
 /* WITH: p9_fixture */
 /* What the operations do to files, passed through and mapped. */
 #include <errno.h>
@@ -238,14 +238,67 @@ static void test_many_fids_at_once(void **state)
 	for (uint32_t i = 0; i < 20000; i++)
 		clunk(1000 + i * 4096);
 	assert_int_equal(p9_do_getattr(&c, 1000, &a), -EBADF);
-	/* Files, each of which is a descriptor, have a limit. */
-	for (uint32_t i = 0; i < 600; i++) {
-		int ret = p9_do_walk(&c, 0, 1 + i, "file");
+}
 
-		assert_int_equal(ret, i < 511 ? 0 : -EMFILE);
+/* Files are descriptors; those that are not open do without. */
+static void test_more_files_than_descriptors(void **state)
+{
+	struct p9_test_attr a;
+	char name[32];
+
+	(void)state;
+	assert_int_equal(p9_do_walk(&c, 0, 1, "dir"), 0);
+	for (uint32_t i = 0; i < 2000; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		assert_int_equal(p9_do_mknod(&c, 1, name, S_IFREG | 0600, 0,
+					     0), 0);
+		assert_int_equal(p9_do_walk(&c, 1, 100 + i, name), 0);
 	}
-	clunk(5);
-	assert_int_equal(p9_do_walk(&c, 0, 5, "file"), 0);
+	/* Renamed meanwhile: itself, or a directory above. */
+	assert_int_equal(p9_do_renameat(&c, 1, "f7", 0, "top"), 0);
+	assert_int_equal(p9_do_renameat(&c, 0, "dir", 0, "moved"), 0);
+	assert_int_equal(p9_do_unlinkat(&c, 1, "f8", 0), 0);
+	for (uint32_t i = 0; i < 2000; i++)
+		assert_int_equal(p9_do_getattr(&c, 100 + i, &a),
+				 i == 8 ? -ESTALE : 0);
+	assert_int_equal(p9_do_lopen(&c, 107, 2), 0);
+	assert_int_equal(p9_do_write(&c, 107, 0, "x", 1), 1);
+	assert_int_equal(attr("top").size, 1);
+	/* Another file of the same name is not the one that was meant. */
+	assert_int_equal(rename(p9_host_path(&c, "moved/f10"),
+				p9_host_path(&c, "moved/f9")), 0);
+	assert_int_equal(p9_do_getattr(&c, 109, &a), -ESTALE);
+	/* Open ones are never given back: then there are no more. */
+	for (uint32_t i = 20; i < 600; i++) {
+		int ret = p9_do_lopen(&c, 100 + i, 0);
+
+		if (i < 520 || i >= 530)
+			assert_int_equal(ret, i < 520 ? 0 : -EMFILE);
+	}
+	clunk(150);
+	assert_int_equal(p9_do_getattr(&c, 1999, &a), 0);
+	for (uint32_t i = 0; i < 2000; i++)
+		if (i != 50)
+			clunk(100 + i);
+}
+
+static void test_times_are_set_to_the_nanosecond(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(p9_do_walk(&c, 0, 1, "file"), 0);
+	assert_int_equal(p9_do_setattr(&c, 1, P9_SET_ATIME | P9_SET_MTIME |
+				       P9_SET_MTIME_VALUE, 0, 0, 0, 0), 0);
+	assert_int_equal(stat(p9_host_path(&c, "file"), &st), 0);
+	assert_true(st.st_atim.tv_sec > 1500000000);
+	assert_int_equal(st.st_mtim.tv_sec, 1000);
+	assert_int_equal(st.st_mtim.tv_nsec, 1000);
+	assert_int_equal(p9_do_setattr(&c, 1, P9_SET_ATIME |
+				       P9_SET_ATIME_VALUE, 0, 0, 0, 0), 0);
+	assert_int_equal(stat(p9_host_path(&c, "file"), &st), 0);
+	assert_int_equal(st.st_atim.tv_nsec, 1000);
+	assert_int_equal(st.st_mtim.tv_sec, 1000);
 }
 
 static void test_qids_are_stable_and_tell_files_apart(void **state)
@@ -514,6 +567,8 @@ int main(void)
 		WITH(test_directory_is_listed_in_pieces, set_up),
 		WITH(test_directory_is_listed_in_pieces, set_up_mapped),
 		WITH(test_many_fids_at_once, set_up),
+		WITH(test_more_files_than_descriptors, set_up),
+		WITH(test_times_are_set_to_the_nanosecond, set_up),
 		WITH(test_qids_are_stable_and_tell_files_apart, set_up),
 		WITH(test_locks_are_seen_by_others, set_up),
 		WITH(test_xattrs_are_set_and_read, set_up),

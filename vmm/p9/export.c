@@ -8,6 +8,7 @@
 #include "p9/internal.h"
 
 #define DEFAULT_MAX_FILES 512
+#define MIN_MAX_FILES	32	/* more than one request needs */
 
 static int copy_allowed(struct p9_export *x, const struct p9_params *p)
 {
@@ -58,6 +59,8 @@ int p9_export_open(struct p9_export **out, const struct p9_params *p,
 	x->msize = p->msize && p->msize < P9_MAX_MSIZE ? p->msize :
 							  P9_MAX_MSIZE;
 	x->max_files = p->max_files ? p->max_files : DEFAULT_MAX_FILES;
+	if (x->max_files < MIN_MAX_FILES)
+		x->max_files = MIN_MAX_FILES;
 	x->root = open(p->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (x->root < 0) {
 		ret = error_of_named(e, error_errno(e, -errno, "9p %s",

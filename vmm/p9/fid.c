@@ -31,10 +31,8 @@ int p9_fid_find(struct p9_server *s, uint32_t id, struct p9_fid **out)
 
 	if (!f)
 		return -EBADF;
-	if (f->kind != P9_FID_XATTR && f->file->fd < 0)
-		return -ESTALE;
 	*out = f;
-	return 0;
+	return p9_file_use(s, f->file);
 }
 
 int p9_fid_find_dir(struct p9_server *s, uint32_t id, struct p9_fid **out)
@@ -160,9 +158,9 @@ int p9_file_create(struct p9_server *s, int fd, bool opened,
 	if (fd < 0)
 		return fd;
 	file = calloc(1, sizeof(*file));
-	ret = !file ? -ENOMEM :
-	      s->file_count >= s->x->max_files ? -EMFILE :
-						 p9_stat(s, fd, opened, &st);
+	ret = file ? p9_file_room(s) : -ENOMEM;
+	if (!ret)
+		ret = p9_stat(s, fd, opened, &st);
 	if (!ret && s->x->mapped && fstat(fd, &host))
 		ret = -errno;
 	if (ret) {
@@ -176,8 +174,12 @@ int p9_file_create(struct p9_server *s, int fd, bool opened,
 	file->type = st.stx_mode & S_IFMT;
 	file->host_type = s->x->mapped ? host.st_mode & S_IFMT : file->type;
 	file->strip = st.stx_mode & (S_ISUID | S_ISGID);
+	file->dev = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	file->ino = st.stx_ino;
 	p9_qid_fill(s, &st, &file->qid);
 	s->file_count++;
+	if (!opened)
+		p9_file_watch(s, file);
 	*out = file;
 	return 0;
 }
@@ -192,6 +194,7 @@ void p9_file_put(struct p9_server *s, struct p9_file *file)
 {
 	if (!file || --file->refs)
 		return;
+	p9_file_unwatch(s, file);
 	if (file->fd >= 0) {
 		close(file->fd);
 		s->file_count--;

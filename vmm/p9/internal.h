@@ -17,6 +17,7 @@
 #define P9_BUFFER_BYTES	(256u << 10)	/* Rreaddir at most; getdents64 */
 #define P9_MAX_FIDS	(1u << 18)
 #define P9_XATTR_BUDGET	(16u << 20)	/* bytes in all xattr fids together */
+#define P9_PATH_BUDGET	(64u << 20)	/* bytes of the paths of reclaimed files */
 #define P9_PROC_BYTES	32		/* "/proc/self/fd/2147483647" */
 
 struct p9_export {
@@ -31,7 +32,10 @@ struct p9_export {
 /* A file of the host by descriptor; all fids that were cloned share it. */
 struct p9_file {
 	unsigned int refs;
-	int fd;				/* -1: lost by a restore */
+	int fd;				/* -1: given back, or lost */
+	char *path;			/* given back: where it was (reclaim.c) */
+	uint64_t dev, ino;		/* of the host */
+	struct p9_file *newer, *older;	/* in the order of use, while O_PATH */
 	bool opened;			/* not O_PATH */
 	bool wait_read, wait_write;	/* RWF_NOWAIT is not supported */
 	bool strip;			/* a write takes set-ID bits away */
@@ -75,6 +79,9 @@ struct p9_server {
 
 	struct p9_fid **buckets;
 	unsigned int bucket_bits, fid_count, file_count;
+	struct p9_file *newest, *oldest;	/* may be given back */
+	struct p9_file *reclaimed;		/* were: linked by older */
+	size_t path_bytes;			/* of their paths */
 	struct p9_file *root;
 	size_t xattr_bytes;
 
@@ -114,6 +121,22 @@ int p9_file_create(struct p9_server *s, int fd, bool opened,
 		   struct p9_file **out);
 struct p9_file *p9_file_get(struct p9_file *file);
 void p9_file_put(struct p9_server *s, struct p9_file *file);
+
+/* ---- reclaim.c: more files than descriptors ----------------------------- */
+
+/* An O_PATH file can be given back from here on; and is used right now. */
+void p9_file_watch(struct p9_server *s, struct p9_file *file);
+void p9_file_unwatch(struct p9_server *s, struct p9_file *file);
+/* Moves it to the end of the queue, opens it again: -ESTALE, -EMFILE. */
+int p9_file_use(struct p9_server *s, struct p9_file *file);
+/* Makes room for one more descriptor: -EMFILE. */
+int p9_file_room(struct p9_server *s);
+/* What was dir/name is somewhere else soon: to be called before a rename, and
+ * after it, with what before gave; on failure nothing is lost but those files. */
+char *p9_moving(struct p9_server *s, const struct p9_file *dir,
+		const char *name);
+void p9_moved(struct p9_server *s, char *from, const struct p9_file *dir,
+	      const char *name, bool done);
 
 /* ---- qid.c ----------------------------------------------------------------- */
 

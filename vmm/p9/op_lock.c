@@ -78,7 +78,7 @@ static int add(struct p9_server *s, const struct p9_fid *f,
 	struct p9_lock *l;
 	int ret;
 
-	if (s->lock_count >= MAX_LOCKS || s->file_count >= s->x->max_files)
+	if (s->lock_count >= MAX_LOCKS || p9_file_room(s))
 		return -ENOLCK;
 	l = calloc(1, sizeof(*l));
 	if (!l)

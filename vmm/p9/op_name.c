@@ -16,6 +16,17 @@ static int check_old(struct p9_server *s, const struct p9_file *dir,
 	return ret == -EACCES ? -ENOENT : ret == -EEXIST ? -EINVAL : ret;
 }
 
+static int move(struct p9_server *s, const struct p9_file *old,
+		const char *old_name, const struct p9_file *dir,
+		const char *name)
+{
+	char *from = p9_moving(s, old, old_name);
+	int ret = renameat(old->fd, old_name, dir->fd, name) ? -errno : 0;
+
+	p9_moved(s, from, dir, name, !ret);
+	return ret;
+}
+
 int p9_renameat(struct p9_request *r, struct p9_reader *in,
 		struct p9_writer *out)
 {
@@ -38,8 +49,7 @@ int p9_renameat(struct p9_request *r, struct p9_reader *in,
 		ret = p9_name_check(s, dir->file, name);
 	if (ret)
 		return ret;
-	return renameat(old->file->fd, old_name, dir->file->fd, name) ?
-		       -errno : 0;
+	return move(s, old->file, old_name, dir->file, name);
 }
 
 int p9_rename(struct p9_request *r, struct p9_reader *in,
@@ -64,8 +74,8 @@ int p9_rename(struct p9_request *r, struct p9_reader *in,
 		ret = p9_locate_parent(s, f->file, &parent, old_name);
 	if (ret)
 		return ret;
-	if (renameat(parent, old_name, dir->file->fd, name))
-		ret = -errno;
+	ret = move(s, &(struct p9_file){ .fd = parent }, old_name, dir->file,
+		   name);
 	close(parent);
 	return ret;
 }
@@ -126,8 +136,9 @@ int p9_remove(struct p9_request *r, struct p9_reader *in,
 		return in->error;
 	if (!f)
 		return -EBADF;
-	ret = f->kind != P9_FID_XATTR && f->file->fd < 0 ? -ESTALE :
-							    remove_file(s, f);
+	ret = p9_file_use(s, f->file);
+	if (!ret)
+		ret = remove_file(s, f);
 	p9_fid_remove(s, f);
 	return ret;
 }

@@ -64,6 +64,7 @@ int p9_attach(struct p9_request *r, struct p9_reader *in,
 		ret = p9_file_create(s, p9_open_path(s, ""), false, &s->root);
 		if (ret)
 			return ret;
+		p9_file_unwatch(s, s->root);
 	}
 	ret = p9_fid_add(s, id, uid, s->root, &f);
 	if (!ret)
@@ -171,7 +172,7 @@ int p9_clunk(struct p9_request *r, struct p9_reader *in, struct p9_writer *out)
 		return in->error;
 	if (!f)
 		return -EBADF;
-	if (f->kind == P9_FID_XATTR)
+	if (f->kind == P9_FID_XATTR && f->xattr->writing)
 		ret = p9_xattr_commit(s, f);
 	p9_fid_remove(s, f);
 	return ret;

@@ -189,15 +189,14 @@ int p9_xattr_commit(struct p9_server *s, struct p9_fid *f)
 {
 	const struct p9_xattr *x = f->xattr;
 	char text[P9_PROC_BYTES];
-	const char *path = p9_proc_path(f->file->fd, text);
-	int ret;
+	const char *path;
+	int ret = p9_file_use(s, f->file);
 
-	if (!x->writing)
-		return 0;
+	if (ret)
+		return ret;
+	path = p9_proc_path(f->file->fd, text);
 	if (s->x->readonly)
 		return -EROFS;
-	if (f->file->fd < 0)
-		return -ESTALE;
 	if (x->filled != x->size)
 		return -EINVAL;
 	if (!x->size && x->flags == XATTR_REPLACE)

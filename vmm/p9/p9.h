@@ -50,7 +50,9 @@ struct p9_params {
 	char *const *allowed;
 	size_t allowed_count;
 	uint32_t msize;		/* the largest offered; 0: P9_MAX_MSIZE */
-	unsigned int max_files;	/* descriptors that fids may hold; 0: 512 */
+	/* Descriptors that fids may hold, 0: 512; beyond, those of fids that are
+	 * not open are closed and found again by path. */
+	unsigned int max_files;
 };
 
 /*

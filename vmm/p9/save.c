@@ -9,6 +9,7 @@
  *	writing bool · filled u32 · size u32 · bytes
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ static bool save_path(struct p9_server *s, const struct p9_file *file,
 		      char path[PATH_MAX])
 {
 	*path = '\0';
+	if (file->path)
+		return snprintf(path, PATH_MAX, "%s", file->path) < PATH_MAX;
 	return file->fd >= 0 && !p9_locate(s, file, path);
 }
 
@@ -194,6 +197,8 @@ int p9_server_load(struct p9_server *s, struct state_reader *r,
 		ret = -EINVAL;
 	if (!ret && msize)
 		ret = open_saved(s, &root, &s->root);
+	if (s->root)
+		p9_file_unwatch(s, s->root);
 	for (uint32_t i = 0; !ret && i < count; i++)
 		ret = load_fid(s, r);
 	if (ret)
