@@ -81,6 +81,7 @@ $(BUILD)/vmm/boot/acpi_x86.o: $(BUILD)/gen/dsdt.hex $(BUILD)/gen/pci_bus.hex
 include guest/guest.mk
 include tests/host/host.mk
 include tests/bench/bench.mk
+include tests/fuzz/fuzz.mk
 
 # ---- the two commands of the README -------------------------------------------
 # Both install what is missing and start over, so that what was found out above
@@ -139,6 +140,7 @@ help:
 	@echo 'make check            unit tests (plain, ASan+UBSan) and functional tests'
 	@echo 'make check-unit check-functional check-asan check-tsan check-long'
 	@echo 'make bench            boot times and memory against peers'
+	@echo 'make fuzz             fuzz targets, with clang; FUZZ_SECONDS=60 for each'
 	@echo 'make install          PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make lint format clean'
 	@echo 'V=1 shows the commands; CFLAGS, LDFLAGS, CC are honoured; STATIC= links dynamically'

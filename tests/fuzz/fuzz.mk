@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+#
+# Fuzz targets: tests/fuzz/fuzz_NAME.c, linked with what its LINK and WITH lines name, as unit tests are. With clang's libFuzzer.
+# FUZZ_SECONDS for each; what it finds stays in build/fuzz/NAME-*. Included by the top Makefile; paths are from the top.
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard vmm/*.[ch] vmm/*/*.[ch] tests/fuzz/*.[ch])
+	$(call say,FUZZ,$<)
+	@mkdir -p $(@D)
+	$(Q)clang $(filter-out -fstack-protector-strong,$(MOTE_CFLAGS)) -O1 -g $(FUZZ_FLAGS) -Itests/fuzz -o $@ $< \
+		$(patsubst $(BUILD)/%.o,%.c,$(call link_of,$<)) \
+		$(patsubst tests/unit/%,tests/fuzz/%,$(call with_of,$<)) $(LIBS_UNIT)
+
+.PHONY: fuzz
+fuzz: $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)
+	$(Q)for t in $(FUZZ_TARGETS); do mkdir -p build/fuzz/corpus-$$t && \
+		build/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=build/fuzz/$$t- \
+		build/fuzz/corpus-$$t $$(ls -d tests/fuzz/corpus-$$t 2>/dev/null) || exit 1; done
