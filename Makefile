@@ -116,7 +116,7 @@ check-tsan:
 
 # Soaks, and the functional tests once more with the sanitizers in mote.
 check-long:
-	@guest/install-deps check
+	@guest/install-deps long
 	@$(AGAIN) BUILD=build/asan STATIC= SANITIZE="$(ASAN)" build/asan/mote
 	@MOTE=build/asan/mote $(AGAIN) check-functional PYTEST_ARGS=--long
 
