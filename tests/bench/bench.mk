@@ -13,7 +13,7 @@ build/bench/measure build/bench/netload: build/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 $(WARNINGS) -static -o $@ $<
 
-.PHONY: bench bench-run bench-blk
+.PHONY: bench bench-run bench-blk bench-p9
 bench:
 	@guest/install-deps bench
 	@$(AGAIN) bench-run
@@ -24,6 +24,7 @@ bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench $(BENCH_ARGS)
 	tests/host/auto --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py
+	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py
 
 # The disks alone: what is missing is built, nothing is installed.
 bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio build/guest/disk-io.cpio test-host
@@ -38,3 +39,7 @@ bench-net: $(BENCH_NEEDS) build/bench/netload test-host
 .PHONY: bench-vsock
 bench-vsock: $(BENCH_NEEDS) build/guest/vsock-tool test-host
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/vsock.py $(BENCH_VSOCK_ARGS)
+
+# Shares alone, against QEMU's and kvmtool's 9P servers.
+bench-p9: $(BUILD)/mote build/kernels/generic/vmlinuz build/guest/test-generic.cpio test-host
+	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py

@@ -3,7 +3,7 @@
  * Work on a directory, timed or checked. Statically linked: it runs in a guest,
  * from the share itself.
  *
- *	p9_load bench DIR	one line for each row: name, nanoseconds
+ *	p9_load bench DIR N	one line for each row: name, nanoseconds; 1/N of the work
  *	p9_load tree DIR N	makes N files in directories of 100, on the host
  *	p9_load many DIR	makes a directory of 10,000 entries, on the host
  *	p9_load verify DIR	concurrent writers, and a look at that directory
@@ -56,6 +56,7 @@ static int make_tree(int count)
 	return 0;
 }
 
+static int divisor = 1;
 static int found;
 static int visit(const char *path, const struct stat *st, int flag,
 		 struct FTW *ftw)
@@ -79,7 +80,7 @@ static void stats(void)
 {
 	struct stat st;
 
-	for (int i = 0; i < 5000; i++)
+	for (int i = 0; i < 5000 / divisor; i++)
 		if (stat("tree/000/00007", &st))
 			die("stat");
 }
@@ -91,7 +92,7 @@ static void transfer(int writing)
 		      0644);
 
 	memset(buf, 'b', sizeof(buf));
-	for (int i = 0; i < 64; i++)
+	for (int i = 0; i < 64 / divisor; i++)
 		if ((writing ? write(fd, buf, MIB) : read(fd, buf, MIB)) != MIB)
 			die(writing ? "write" : "read");
 	close(fd);
@@ -111,7 +112,7 @@ static void create(void)
 {
 	char name[32];
 
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 2000 / divisor; i++) {
 		snprintf(name, sizeof(name), "new/%d", i);
 		int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0644);
 		if (fd < 0)
@@ -124,7 +125,7 @@ static void unlinks(void)
 {
 	char name[32];
 
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 2000 / divisor; i++) {
 		snprintf(name, sizeof(name), "new/%d", i);
 		if (unlink(name))
 			die("unlink");
@@ -255,6 +256,8 @@ int main(int argc, char **argv)
 		return mkdir("tree", 0755) || make_tree(atoi(argv[3]));
 	if (!strcmp(argv[1], "many"))
 		return many();
+	if (argc == 4 && atoi(argv[3]) > 0)
+		divisor = atoi(argv[3]);
 	if (!strcmp(argv[1], "bench"))
 		return bench();
 	if (!strcmp(argv[1], "verify"))
