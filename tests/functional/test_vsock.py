@@ -81,6 +81,8 @@ def listeners():
 
     def serve_one(s):
         with s:
+            if s.type == socket.SOCK_STREAM:
+                s.recv(1)  # vsock-tool's wish, which is E
             while data := s.recv(70000):
                 s.sendall(data)
 
