@@ -119,6 +119,12 @@ struct config_9p {
 	uint64_t msize_bytes;	/* 0: the largest */
 };
 
+struct config_balloon {
+	bool enable;
+	bool deflate_on_oom;
+	bool free_page_reporting;
+};
+
 struct config_monitor {
 	char *path;		/* NULL: none, or by descriptor */
 	int fd;			/* -1: none; an inherited listening socket */
@@ -154,6 +160,7 @@ struct vm_config {
 	bool rng;			/* default true */
 	char *rng_source;		/* NULL: getrandom() */
 	struct config_vsock vsock;
+	struct config_balloon balloon;
 	struct config_monitor monitor;
 	char *id;			/* NULL: none given */
 	char *uuid;			/* generated when absent */

@@ -9,6 +9,7 @@
 
 #include "block/vhd.h"
 #include "virtio/9p.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/net.h"
@@ -365,6 +366,30 @@ static void free_share(void *config)
 	free(config);
 }
 
+/* ---- balloon ------------------------------------------------------------- */
+
+static int boot_balloon(struct devices *d, struct error *e)
+{
+	const struct config_balloon *c = &d->p.config->balloon;
+
+	return c->enable ? boot_device(d, DEVICE_BALLOON, "balloon0", c, e) : 0;
+}
+
+static int create_balloon(struct virtio_device **out,
+			  const struct devices_params *p, const char *id,
+			  const void *config, struct error *e)
+{
+	const struct config_balloon *c = config;
+	const struct balloon_params params = {
+		.deflate_on_oom = c->deflate_on_oom,
+		.free_page_reporting = c->free_page_reporting,
+	};
+
+	(void)id;
+	return virtio_balloon_create(out, &params, &p->balloon, p->mem,
+				     p->io_loop, e);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 static const struct device_kind kinds[DEVICE_TYPES] = {
@@ -380,6 +405,8 @@ static const struct device_kind kinds[DEVICE_TYPES] = {
 			   free_vsock },
 	[DEVICE_9P] = { "9p", boot_shares, create_share, copy_share,
 			free_share },
+	[DEVICE_BALLOON] = { "balloon", boot_balloon, create_balloon, NULL,
+			     NULL },
 };
 
 const char *device_type_name(enum device_type type)
@@ -444,6 +471,9 @@ int devices_add(struct devices *d, const struct device_spec *spec,
 	if (spec->id && devices_find(d, spec->id))
 		return error_config(e, -EEXIST, "there is a device '%s' "
 				    "already", spec->id);
+	if (spec->type == DEVICE_BALLOON && devices_balloon(d))
+		return error_class_set(e, ERROR_ALREADY_SET, -EEXIST,
+				       "Only one balloon device is supported");
 	device = device_new(spec);
 	if (!device)
 		return error_set(e, -ENOMEM, "out of memory");
@@ -514,6 +544,14 @@ struct vsock *devices_vsock(const struct devices *d)
 	for (struct device *i = d->first; i && !v; i = i->next)
 		v = virtio_vsock_host(virtio_pci_device(i->pci));
 	return v;
+}
+
+struct virtio_device *devices_balloon(const struct devices *d)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		if (i->type == DEVICE_BALLOON)
+			return virtio_pci_device(i->pci);
+	return NULL;
 }
 
 const struct pci_function *device_function(const struct device *device)

@@ -20,6 +20,7 @@
 #include "loop.h"
 #include "pci/pci.h"
 #include "pmem/pmem.h"
+#include "virtio/balloon.h"
 
 struct devices;
 struct virtio_pci;
@@ -36,6 +37,7 @@ struct devices_params {
 	struct kvm_vm *kvm;
 	struct pmem_space *pmem;
 	struct chardev *console;	/* NULL: no virtio console */
+	struct balloon_host balloon;
 	pthread_mutex_t *machine_lock;
 };
 
@@ -48,6 +50,7 @@ enum device_type {
 	DEVICE_PMEM,		/* config: struct config_pmem */
 	DEVICE_VSOCK,		/* config: struct config_vsock */
 	DEVICE_9P,		/* config: struct config_9p */
+	DEVICE_BALLOON,		/* config: struct config_balloon; one at most */
 	DEVICE_TYPES,
 };
 
@@ -100,6 +103,8 @@ struct device *devices_at(const struct devices *d, unsigned int bus,
 const struct pci_function *device_function(const struct device *device);
 /* The host's end of the vsock; NULL: none, or the kernel's. */
 struct vsock *devices_vsock(const struct devices *d);
+/* The balloon, NULL: none. */
+struct virtio_device *devices_balloon(const struct devices *d);
 const char *device_type_name(enum device_type type);
 
 /* Machine lock held. */

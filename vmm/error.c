@@ -125,6 +125,7 @@ const char *error_class_name(enum error_class class)
 		[ERROR_INVALID_CONFIG] = "InvalidConfig",
 		[ERROR_COMMAND_NOT_FOUND] = "CommandNotFound",
 		[ERROR_DEVICE_NOT_FOUND] = "DeviceNotFound",
+		[ERROR_DEVICE_NOT_ACTIVE] = "DeviceNotActive",
 	};
 
 	return names[class];

@@ -29,6 +29,7 @@ enum error_class {
 	ERROR_INVALID_CONFIG,	/* main.c turns this class into exit status 2 */
 	ERROR_COMMAND_NOT_FOUND,
 	ERROR_DEVICE_NOT_FOUND,	/* QEMU's, of device_del and the like */
+	ERROR_DEVICE_NOT_ACTIVE,	/* QEMU's, of balloon */
 };
 
 #define ERROR_TEXT_BYTES 512

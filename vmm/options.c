@@ -120,6 +120,19 @@ static const struct field rng_fields[] = {
 	{ 0 },
 };
 
+static const struct field balloon_fields[] = {
+	FIELD(config_balloon, FIELD_BOOL, enable, .name = "enable"),
+	FIELD(config_balloon, FIELD_BOOL, deflate_on_oom,
+	      .name = "deflate-on-oom", .argument = "on|off",
+	      .help = "the guest takes pages back before it kills;\n"
+		      "default off"),
+	FIELD(config_balloon, FIELD_BOOL, free_page_reporting,
+	      .name = "free-page-reporting", .argument = "on|off",
+	      .help = "what the guest frees goes back to the host;\n"
+		      "default off"),
+	{ 0 },
+};
+
 static const struct field log_fields[] = {
 	FIELD(vm_config, FIELD_ENUM, log_level, .name = "level",
 	      .names = log_levels),
@@ -452,6 +465,25 @@ static struct json_object *get_rng(const struct vm_config *c,
 	return option_fields_json(c, rng_fields + 1);
 }
 
+/* on (or nothing), off, sub-options. */
+static int set_balloon(struct vm_config *c, const struct option *o,
+		       struct json_object *v, const char *label,
+		       struct error *e)
+{
+	c->balloon = (struct config_balloon){ .enable = true };
+	if (json_object_is_type(v, json_type_boolean))
+		return option_get_bool(v, &c->balloon.enable, label, e);
+	return option_fields_set(&c->balloon, o, v, label, e);
+}
+
+static struct json_object *get_balloon(const struct vm_config *c,
+				       const struct option *o)
+{
+	if (!c->balloon.enable)
+		return NULL;
+	return option_fields_json(&c->balloon, o->fields);
+}
+
 static int set_vsock(struct vm_config *c, const struct option *o,
 		     struct json_object *v, const char *label, struct error *e)
 {
@@ -677,6 +709,11 @@ const struct option options[] = {
 	  .value_optional = true, .help = "virtio-rng; default on",
 	  .bare = "enable",
 	  .fields = rng_fields, .set = set_rng, .get = get_rng },
+	{ .name = "balloon", .key = "balloon",
+	  .argument = "[on|off|deflate-on-oom=on|free-page-reporting=on]",
+	  .value_optional = true,
+	  .help = "virtio-balloon; default off", .bare = "enable",
+	  .fields = balloon_fields, .set = set_balloon, .get = get_balloon },
 	{ .name = "vsock", .key = "vsock",
 	  .argument = "cid=N[,path=SOCK|vhost=on]",
 	  .help = "virtio-vsock", .fields = vsock_fields,
@@ -742,7 +779,7 @@ const struct option *option_by_key(const char *key)
 }
 
 const char *const options_planned[] = {
-	"balloon", "incoming", NULL,
+	"incoming", NULL,
 };
 
 bool option_is_planned(const char *name)

@@ -265,3 +265,28 @@ void ram_reset(struct ram *r)
 	for (unsigned int i = 0; i < r->count; i++)
 		madvise(r->host[i], r->ranges[i].len_bytes, advice);
 }
+
+static void discard(const struct ram *r, uintptr_t start, uintptr_t end)
+{
+	uintptr_t page = r->hugetlb ? HUGE_PAGE : 4096;
+
+	start = (start + page - 1) & ~(page - 1);
+	end &= ~(page - 1);
+	if (start < end)
+		madvise((void *)start, end - start,
+			r->private ? MADV_DONTNEED : MADV_REMOVE);
+}
+
+bool ram_discard(const struct ram *r, void *host, uint64_t len_bytes)
+{
+	for (unsigned int i = 0; i < r->count; i++) {
+		uintptr_t offset = (uintptr_t)host - (uintptr_t)r->host[i];
+
+		if (offset >= r->ranges[i].len_bytes ||
+		    len_bytes > r->ranges[i].len_bytes - offset)
+			continue;
+		discard(r, (uintptr_t)host, (uintptr_t)host + len_bytes);
+		return true;
+	}
+	return false;
+}

@@ -34,6 +34,12 @@ void ram_destroy(struct ram *r);
 /* True when pages of files may be mapped over it: nobody else sees it. */
 bool ram_is_private(const struct ram *r);
 
+/*
+ * The guest needs nothing of what is in these bytes of it: whole pages of it go
+ * back to the host. False: not RAM. Any thread, while it is there.
+ */
+bool ram_discard(const struct ram *r, void *host, uint64_t len_bytes);
+
 /* System reset: anonymous RAM is given back and reads as zeros; RAM in the
  * user's file stays as it is. */
 void ram_reset(struct ram *r);

@@ -266,6 +266,7 @@ static int create_devices(struct vm *vm, struct error *e)
 		.kvm = &vm->kvm,
 		.pmem = vm->pmem,
 		.console = vm->console,
+		.balloon = { vm_memory_discard, vm_balloon_changed, vm },
 		.machine_lock = &vm->machine_lock,
 	};
 	int ret = iothread_pool_create(&vm->io, io_threads());
@@ -305,7 +306,7 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	static int (*const steps[])(struct vm *vm, struct error *e) = {
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		create_chardevs, create_board, create_pmem, create_devices,
+		vm_memory_init, create_chardevs, create_board, create_pmem, create_devices,
 		create_vcpus, vm_load,
 	};
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -319,6 +320,7 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->balloon_timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
@@ -346,6 +348,7 @@ void vm_destroy(struct vm *vm)
 	iothread_pool_destroy(vm->io);
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);
+	vm_memory_deinit(vm);
 	vm_devices_deinit(vm);
 	vm_life_deinit(vm);
 	irq_chip_destroy(vm->irq);

@@ -64,6 +64,11 @@ struct vm {
 	/* vm_devices.c */
 	struct loop_watch eject_watch;		/* eventfd */
 	uint32_t ejected[PCI_ROOTS];		/* machine lock */
+	/* vm_memory.c */
+	struct loop_timer balloon_timer;
+	atomic_bool balloon_changed;	/* the timer is set */
+	uint64_t balloon_told_ns;	/* CLOCK_MONOTONIC; 0: never */
+
 	bool tables_stale;	/* devices have changed before the first run */
 };
 
@@ -82,6 +87,13 @@ void vm_devices_deinit(struct vm *vm);
 void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot);
 /* A reset: what the guest was asked to let go is gone when it starts anew. */
 void vm_devices_settle(struct vm *vm);
+
+/* vm_memory.c */
+int vm_memory_init(struct vm *vm, struct error *e);
+void vm_memory_deinit(struct vm *vm);
+/* For the balloon: opaque is the VM. */
+void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes);
+void vm_balloon_changed(void *opaque);
 
 /* Loads the kernel and puts the boot vCPU at its entry. vm.c */
 int vm_load(struct vm *vm, struct error *e);

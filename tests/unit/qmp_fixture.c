@@ -321,6 +321,31 @@ int vm_disk_resize(struct vm *vm, const char *id, uint64_t size_bytes,
 	return 0;
 }
 
+int vm_balloon_get(struct vm *vm, uint64_t *bytes, struct error *e)
+{
+	if (!vm->balloon_bytes)
+		return error_class_set(e, ERROR_DEVICE_NOT_ACTIVE, -ENODEV,
+				       "No balloon device has been activated");
+	*bytes = vm->balloon_bytes;
+	return 0;
+}
+
+int vm_balloon_set(struct vm *vm, uint64_t bytes, struct error *e)
+{
+	uint64_t old;
+	int ret = vm_balloon_get(vm, &old, e);
+
+	if (!ret)
+		vm->balloon_bytes = bytes;
+	return ret;
+}
+
+uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)
+{
+	assert_int_equal(which, BALLOON_STAT_AVAILABLE);
+	return vm->available_bytes ? vm->available_bytes : BALLOON_STAT_UNKNOWN;
+}
+
 static int take_service(struct vm *vm, const struct vsock_service *s,
 			bool is_listen)
 {

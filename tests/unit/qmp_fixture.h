@@ -14,6 +14,7 @@
 #include "monitor/monitor.h"
 #include "vm.h"
 #include "vm_devices.h"
+#include "vm_memory.h"
 
 /* The fake: notes what was called and tells events as the real one does. */
 struct vm {
@@ -33,6 +34,8 @@ struct vm {
 	int next_slot;
 	uint64_t disk_bytes;
 	bool link_down;		/* of net0 */
+	uint64_t balloon_bytes;	/* 0: no balloon */
+	uint64_t available_bytes;	/* what it said last */
 };
 
 struct qmp {

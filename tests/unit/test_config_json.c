@@ -307,6 +307,7 @@ static const char *const documents[] = {
 	"\"/srv,tag=srv\"]}",
 	"{\"kernel\": \"k\","
 	"\"rootfs\": {\"path\": \"r\", \"type\": \"initrd\"},"
+	"\"balloon\": {\"deflate-on-oom\": true},"
 	"\"vsock\": {\"cid\": 3, \"vhost\": true},"
 	"\"paused\": true, \"exit-port\": true, \"on-reboot\": \"exit\","
 	"\"on-panic\": \"pause\","

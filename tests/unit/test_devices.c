@@ -95,6 +95,16 @@ int virtio_blk_create(struct virtio_device **out, const struct config_disk *c,
 	return create(out, c->path[0], mem, loops[0], e);
 }
 
+int virtio_balloon_create(struct virtio_device **out,
+			  const struct balloon_params *p,
+			  const struct balloon_host *host,
+			  struct guest_mem *mem, struct loop *loop,
+			  struct error *e)
+{
+	(void)host;
+	return create(out, p->deflate_on_oom ? 'B' : 'b', mem, loop, e);
+}
+
 int virtio_console_create(struct virtio_device **out, struct chardev *cd,
 			  struct guest_mem *mem, struct loop *loop,
 			  struct error *e)
@@ -147,7 +157,7 @@ int virtio_vsock_create(struct virtio_device **out,
 
 struct vsock *virtio_vsock_host(struct virtio_device *d)
 {
-	return fake.log[fake.made - 1] == 'V' ? (struct vsock *)d : NULL;
+	return strchr(fake.log, 'V') ? (struct vsock *)d : NULL;
 }
 
 int virtio_9p_create(struct virtio_device **out, const struct config_9p *c,
@@ -259,9 +269,11 @@ static void test_devices_of_the_configuration_keep_their_order(void **state)
 	f->config.disks[1].id = strdup("disk1");
 	f->config.vsock.cid = 3;
 	f->config.vsock.path = strdup("v");
+	f->config.balloon.enable = true;
 	f->p.console = (struct chardev *)&fake;
 	start(f);
-	assert_string_equal(fake.log, "rabCRV");
+	assert_string_equal(fake.log, "rabCRVb");
+	assert_non_null(devices_balloon(f->devices));
 	assert_non_null(devices_vsock(f->devices));
 	d = devices_first(f->devices);
 	assert_string_equal(d->id, "rootfs");
@@ -356,6 +368,28 @@ static void test_devices_add_refusals_change_nothing(void **state)
 	assert_string_equal(devices_first(f->devices)->next->id, "a");
 }
 
+static void test_devices_one_balloon_only(void **state)
+{
+	const struct config_balloon config = { .deflate_on_oom = true };
+	struct device_spec spec = {
+		.type = DEVICE_BALLOON, .id = "x", .config = &config,
+		.bus = -1, .slot = -1,
+	};
+	struct fixture *f = *state;
+	struct device *d;
+	struct error e;
+
+	start(f);
+	assert_null(devices_balloon(f->devices));
+	assert_int_equal(devices_add(f->devices, &spec, &d, &e), 0);
+	assert_string_equal(fake.log, "B");
+	assert_ptr_equal(devices_balloon(f->devices),
+			 virtio_pci_device(d->pci));
+	spec.id = "y";
+	assert_int_equal(devices_add(f->devices, &spec, NULL, &e), -EEXIST);
+	assert_int_equal(fake.alive, 1);
+}
+
 static void test_devices_added_while_quiet_are_quiet(void **state)
 {
 	struct fixture *f = *state;
@@ -441,6 +475,7 @@ int main(void)
 		T(test_devices_add_takes_the_next_free_slot),
 		T(test_devices_add_fills_every_slot_and_then_refuses),
 		T(test_devices_add_refusals_change_nothing),
+		T(test_devices_one_balloon_only),
 		T(test_devices_added_while_quiet_are_quiet),
 		T(test_devices_pmem_leaves_when_the_others_are_quiet),
 		T(test_devices_give_their_vectors_back),

@@ -100,6 +100,41 @@ static void test_ram_reset_reads_as_zeros(void **state)
 	}
 }
 
+/* Whole pages of RAM and nothing else. */
+static void test_ram_discard_gives_whole_pages_back(void **state)
+{
+	struct config_memory c = { .size_bytes = 8 * MIB };
+	struct guest_mem *m;
+	uint8_t other[4096];
+	struct ram *r;
+	struct error e;
+
+	(void)state;
+	for (int share = 0; share < 2; share++) {
+		c.share = share;
+		assert_int_equal(make(&r, &m, &c, &e), 0);
+		memset(mock.host[0], 'x', 6 * MIB);
+		memset(mock.host[1], 'y', 2 * MIB);
+		assert_true(ram_discard(r, mock.host[0] + 4095, 3 * 4096));
+		assert_int_equal(mock.host[0][4095], 'x');
+		assert_int_equal(mock.host[0][4096], 0);
+		assert_int_equal(mock.host[0][3 * 4096 - 1], 0);
+		assert_int_equal(mock.host[0][3 * 4096], 'x');
+		assert_true(ram_discard(r, mock.host[1] + 2 * MIB - 4096,
+					4096));
+		assert_int_equal(mock.host[1][2 * MIB - 4097], 'y');
+		assert_int_equal(mock.host[1][2 * MIB - 1], 0);
+		assert_true(ram_discard(r, mock.host[0], 1));
+		assert_int_equal(mock.host[0][0], 'x');
+		assert_false(ram_discard(r, mock.host[1], 2 * MIB + 1));
+		assert_false(ram_discard(r, mock.host[1], UINT64_MAX));
+		assert_false(ram_discard(r, other, sizeof(other)));
+		assert_int_equal(mock.host[1][0], 'y');
+		ram_destroy(r);
+		guest_mem_destroy(m);
+	}
+}
+
 static char *temporary(uint64_t len)
 {
 	static char path[] = "/tmp/mote-ram-XXXXXX";
@@ -283,6 +318,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ram_ranges_are_slots_and_guest_memory),
+		cmocka_unit_test(test_ram_discard_gives_whole_pages_back),
 		cmocka_unit_test(test_ram_reset_reads_as_zeros),
 		cmocka_unit_test(
 			test_ram_private_file_is_content_that_is_not_written),

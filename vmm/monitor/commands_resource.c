@@ -7,6 +7,7 @@
 #include "exit_report.h"
 #include "monitor/internal.h"
 #include "vm_devices.h"
+#include "vm_memory.h"
 
 /* ---- supported ----------------------------------------------------------- */
 
@@ -85,11 +86,13 @@ static struct json_object *text(const char *t)
 static struct json_object *get_memory(struct vm *vm)
 {
 	struct json_object *o = json_object_new_object();
+	uint64_t available = vm_balloon_stat(vm, BALLOON_STAT_AVAILABLE);
 
 	put(o, "assigned", json_object_new_uint64(
 			vm_config(vm)->memory.size_bytes));
-	/* Only the guest knows: a balloon would tell. */
-	put(o, "available", NULL);
+	/* Only the guest knows; the balloon tells. */
+	put(o, "available", available == BALLOON_STAT_UNKNOWN ? NULL :
+	    json_object_new_uint64(available));
 	return o;
 }
 

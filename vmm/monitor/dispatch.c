@@ -26,6 +26,7 @@ const struct command_group *const command_groups[] = {
 	&block_commands,
 	&net_commands,
 	&vsock_commands,
+	&memory_commands,
 	NULL,
 };
 

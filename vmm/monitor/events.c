@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "monitor/internal.h"
+#include "vm_memory.h"
 
 /* How the VM ended, in the words of QEMU's ShutdownCause. */
 struct cause {
@@ -95,10 +96,24 @@ static struct json_object *deleted(const char *id)
 	return o;
 }
 
+/* NULL: it has gone meanwhile. */
+static struct json_object *balloon_actual(struct vm *vm)
+{
+	struct json_object *o;
+	uint64_t bytes;
+
+	if (vm_balloon_get(vm, &bytes, NULL))
+		return NULL;
+	o = json_object_new_object();
+	json_object_object_add(o, "actual", json_object_new_uint64(bytes));
+	return o;
+}
+
 void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		    const char *reason)
 {
 	struct monitor *m = opaque;
+	struct json_object *data;
 	struct cause cause;
 
 	switch (event) {
@@ -120,6 +135,11 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 	case VM_EVENT_DEVICE_DELETED:
 		broadcast(m, "DEVICE_DELETED", deleted(reason));
 		wait_device_deleted(m, reason);
+		break;
+	case VM_EVENT_BALLOON_CHANGE:
+		data = balloon_actual(m->vm);
+		if (data)
+			broadcast(m, "BALLOON_CHANGE", data);
 		break;
 	case VM_EVENT_SHUTDOWN:
 		cause = shutdown_cause(m);

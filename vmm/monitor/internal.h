@@ -156,6 +156,7 @@ extern const struct command_group resource_commands;
 extern const struct command_group block_commands;
 extern const struct command_group net_commands;
 extern const struct command_group vsock_commands;
+extern const struct command_group memory_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""Memory that comes and goes while a stock kernel runs: what the client says, what the guest has, what the host pays."""
+
+import pytest
+
+from test_hotplug import Guest
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def boot(run, tmp_path):
+    def start(*args, **kwargs):
+        return Guest(run, tmp_path / "monitor", *args, **kwargs)
+
+    return start
+
+
+def resident(pid):
+    """MiB of the process that are in the host's memory."""
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) >> 10 for line in f if line.startswith("VmRSS:"))
+
+
+def meminfo(g, name):
+    """MiB."""
+    return int(g.sh(f"grep ^{name}: /proc/meminfo").split()[1]) >> 10
+
+
+def until(condition, what):
+    import time
+
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(what)
+
+
+def test_balloon(boot):
+    g = boot("-m", "768", "--balloon", "deflate-on-oom=on,free-page-reporting=on")
+    # Pages that were used and are free again: a file in memory. Reported as free, they leave the host.
+    g.sh("dd if=/dev/zero of=/tmp/file bs=1M count=300 2>/dev/null")
+    full = resident(g.pid())
+    assert full >= 300
+    g.sh("modprobe virtio_balloon; rm /tmp/file")
+    until(lambda: resident(g.pid()) < full - 200, "free pages are not reported")
+
+    # Into the balloon, and out of it.
+    assert g.monitor.command("query-balloon") == {"actual": 768 * MIB}
+    total = meminfo(g, "MemTotal")
+    g.monitor.command("balloon", value=256 * MIB)
+    until(lambda: g.monitor.command("query-balloon")["actual"] == 256 * MIB, "it does not inflate")
+    assert g.monitor.event("BALLOON_CHANGE")["data"]["actual"] < 768 * MIB
+    g.monitor.command("balloon", value=2048 * MIB)
+    until(lambda: g.monitor.command("query-balloon")["actual"] == 768 * MIB, "it does not deflate")
+    assert abs(meminfo(g, "MemTotal") - total) < 2
+
+    # What it says is what the guest sees.
+    def said():
+        available = g.monitor.command("stats", types=["memory"])["memory"]["available"]
+        return available and abs(available // MIB - meminfo(g, "MemAvailable")) < 32
+
+    until(said, "the guest's available memory is not told")
+
+    # Sooner than that a process is killed, the guest takes its memory back.
+    g.monitor.command("balloon", value=160 * MIB)
+    until(lambda: g.monitor.command("query-balloon")["actual"] < 220 * MIB, "it does not inflate")
+    g.sh("dd if=/dev/zero of=/dev/null bs=300M count=1 2>/dev/null", timeout=300)
+    g.monitor.command("quit")
+    assert g.vm.wait() == 0
