@@ -498,8 +498,8 @@ err_device:
 
 void devices_remove(struct devices *d, struct device *device)
 {
+	bool memory = device->type == DEVICE_PMEM, quiet;
 	struct device **link = &d->first;
-	bool quiet;
 
 	while (*link != device)
 		link = &(*link)->next;
@@ -507,11 +507,14 @@ void devices_remove(struct devices *d, struct device *device)
 	if (!device->next)
 		d->last = link;
 	pthread_mutex_lock(d->p.machine_lock);
-	/* Its memory goes: others may be just reading or writing there. */
-	quiet = d->quiesced || device->type != DEVICE_PMEM;
+	/* Its memory goes: others may be just reading or writing there, or have
+	 * their rings there. */
+	quiet = d->quiesced || !memory;
 	if (!quiet)
 		devices_quiesce(d);
 	virtio_pci_destroy(device->pci);
+	for (struct device *i = d->first; memory && i; i = i->next)
+		virtio_device_memory_changed(virtio_pci_device(i->pci));
 	if (!quiet)
 		devices_resume(d);
 	pthread_mutex_unlock(d->p.machine_lock);

@@ -26,7 +26,13 @@ static struct {
 	char log[64];		/* of what was made, a letter each */
 	struct virtio_device *witness;
 	bool witness_quiesced;	/* when a device was destroyed */
+	struct virtio_device *memory;	/* what goes with it is at MEMORY */
+	void *memory_host;
 } fake;
+
+#define RAM	UINT64_C(0x100000)
+#define MEMORY	UINT64_C(0x200000)
+#define BYTES	UINT64_C(0x10000)
 
 static int nothing_ret(struct virtio_device *d)
 {
@@ -50,6 +56,10 @@ static void destroy(struct virtio_device *d)
 	fake.alive--;
 	if (fake.witness)
 		fake.witness_quiesced = fake.witness->quiesced;
+	if (d == fake.memory) {
+		assert_int_equal(guest_mem_remove(d->mem, MEMORY), 0);
+		free(fake.memory_host);
+	}
 	virtio_device_deinit(d);
 	free(d);
 }
@@ -448,6 +458,70 @@ static void test_devices_pmem_leaves_when_the_others_are_quiet(void **state)
 	fake.witness = NULL;
 }
 
+static void start_with_ring(struct virtio_device *d, gpa_t ring)
+{
+	static const uint8_t steps[] = { 1, 3, 11, 15 };
+
+	virtio_reg_driver_features(d, 1, 1);
+	for (size_t i = 0; i < sizeof(steps); i++) {
+		virtio_reg_status_write(d, steps[i]);
+		for (unsigned int area = 0; steps[i] == 11 && area < 3; area++)
+			virtio_reg_queue_address(d, 0, area, false,
+						 (uint32_t)ring + area * 0x1000);
+		if (steps[i] == 11)
+			virtio_reg_queue_enable(d, 0);
+	}
+	assert_int_equal(virtio_reg_status(d), 15);
+}
+
+/* paused: by the user; the VM goes on later. */
+static void remove_memory_under_rings(struct fixture *f, bool paused)
+{
+	struct config_pmem config = { .path = (char *)"m", .id = (char *)"m" };
+	const struct device_spec spec = {
+		.type = DEVICE_PMEM, .id = "m", .config = &config, .bus = -1,
+		.slot = -1,
+	};
+	struct virtio_device *in_ram, *in_memory;
+	void *ram = calloc(1, BYTES);
+	struct device *d;
+	struct error e;
+
+	start(f);
+	fake.memory_host = calloc(1, BYTES);
+	assert_int_equal(guest_mem_add(f->mem, RAM, BYTES, ram), 0);
+	assert_int_equal(guest_mem_add(f->mem, MEMORY, BYTES,
+				       fake.memory_host), 0);
+	assert_int_equal(devices_add(f->devices, &spec, &d, &e), 0);
+	fake.memory = virtio_pci_device(d->pci);
+	in_ram = virtio_pci_device(must_add(f, "a", -1, -1)->pci);
+	in_memory = virtio_pci_device(must_add(f, "b", -1, -1)->pci);
+	start_with_ring(in_ram, RAM);
+	start_with_ring(in_memory, MEMORY);
+	if (paused)
+		devices_quiesce(f->devices);
+	devices_remove(f->devices, d);
+	if (paused)
+		devices_resume(f->devices);
+	assert_int_equal(virtio_reg_status(in_ram), 15);
+	assert_true(virtqueue_enabled(virtio_vq(in_ram, 0)));
+	assert_int_equal(virtio_reg_status(in_memory), 15 | 0x40);
+	assert_false(virtqueue_enabled(virtio_vq(in_memory, 0)));
+	virtqueue_arm(virtio_vq(in_memory, 0));
+	virtio_device_reset(in_ram);
+	free(ram);
+}
+
+static void test_devices_rings_in_memory_that_leaves_are_closed(void **state)
+{
+	remove_memory_under_rings(*state, false);
+}
+
+static void test_devices_rings_are_closed_in_a_pause_too(void **state)
+{
+	remove_memory_under_rings(*state, true);
+}
+
 static void test_devices_give_their_vectors_back(void **state)
 {
 	struct fixture *f = *state;
@@ -478,6 +552,8 @@ int main(void)
 		T(test_devices_one_balloon_only),
 		T(test_devices_added_while_quiet_are_quiet),
 		T(test_devices_pmem_leaves_when_the_others_are_quiet),
+		T(test_devices_rings_in_memory_that_leaves_are_closed),
+		T(test_devices_rings_are_closed_in_a_pause_too),
 		T(test_devices_give_their_vectors_back),
 	};
 

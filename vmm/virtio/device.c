@@ -353,6 +353,17 @@ static void resume_on_loop(void *opaque)
 	m->ret = watch_queues(m);
 }
 
+static void find_on_loop(void *opaque)
+{
+	struct move *m = opaque;
+	struct virtio_device *d = m->d;
+
+	for (unsigned int i = 0; !m->ret && i < d->queue_count; i++)
+		if (moves(m, i))
+			m->ret = virtqueue_find_again(d->queues[i].vq,
+						      &d->queues[i].config);
+}
+
 static void reset_on_loop(void *opaque)
 {
 	const struct move *m = opaque;
@@ -480,6 +491,14 @@ void virtio_device_resume(struct virtio_device *d)
 	if (!d->active)
 		return;
 	if (call_own_first(&m, resume_on_loop))
+		give_up(d);
+}
+
+void virtio_device_memory_changed(struct virtio_device *d)
+{
+	struct move m = { .d = d };
+
+	if (d->active && call_own_first(&m, find_on_loop))
 		give_up(d);
 }
 

@@ -208,6 +208,9 @@ void virtio_queues_call(struct virtio_device *d,
 void virtio_device_quiesce(struct virtio_device *d);
 void virtio_device_resume(struct virtio_device *d);
 void virtio_device_reset(struct virtio_device *d);
+/* While quiesced: guest memory came or went. A device with a ring in what is
+ * gone is broken. */
+void virtio_device_memory_changed(struct virtio_device *d);
 
 /* For transports: what queue_eventfd() says has changed. Machine lock held. */
 void virtio_device_interrupts_changed(struct virtio_device *d);

@@ -78,33 +78,51 @@ static void ask_for_kicks(struct virtqueue *q)
 				      memory_order_relaxed);
 }
 
-int virtqueue_enable(struct virtqueue *q, const struct virtqueue_config *c)
+/* Where the three areas are now. -EFAULT: one is not, or no longer, there. */
+static int find_areas(struct virtqueue *q, const struct virtqueue_config *c)
 {
 	size_t size = c->size;
 	size_t avail_bytes = sizeof(*q->avail) + 2 * (size + 1);
 	size_t event_at = sizeof(*q->used) + size * sizeof(q->used->ring[0]);
-	void *desc, *avail;
-	uint8_t *used;
+	void *desc = guest_mem_ring(q->mem, c->desc, size * DESC_BYTES);
+	void *avail = guest_mem_ring(q->mem, c->avail, avail_bytes);
+	uint8_t *used = guest_mem_ring(q->mem, c->used,
+				       event_at + sizeof(uint16_t));
+
+	if (!desc || !avail || !used)
+		return -EFAULT;
+	q->desc = desc;
+	q->avail = avail;
+	q->used = (void *)used;
+	q->avail_event = (void *)(used + event_at);
+	return 0;
+}
+
+int virtqueue_enable(struct virtqueue *q, const struct virtqueue_config *c)
+{
+	struct virtqueue new = {
+		.mem = q->mem, .max_size = q->max_size, .size = c->size,
+		.event_idx = c->event_idx, .indirect = c->indirect,
+	};
+	uint16_t size = c->size;
+	int ret;
 
 	/* VIRTIO 1.2, 2.7: a power of two, and the table of alignments. */
 	if (!size || size > q->max_size || (size & (size - 1)))
 		return -EINVAL;
 	if (c->desc % 16 || c->avail % 2 || c->used % 4)
 		return -EINVAL;
-	desc = guest_mem_ring(q->mem, c->desc, size * DESC_BYTES);
-	avail = guest_mem_ring(q->mem, c->avail, avail_bytes);
-	used = guest_mem_ring(q->mem, c->used, event_at + sizeof(uint16_t));
-	if (!desc || !avail || !used)
-		return -EFAULT;
-
-	*q = (struct virtqueue){
-		.mem = q->mem, .max_size = q->max_size, .size = c->size,
-		.event_idx = c->event_idx, .indirect = c->indirect,
-		.desc = desc, .avail = avail, .used = (void *)used,
-		.avail_event = (void *)(used + event_at),
-	};
+	ret = find_areas(&new, c);
+	if (ret)
+		return ret;
+	*q = new;
 	ask_for_kicks(q);
 	return 0;
+}
+
+int virtqueue_find_again(struct virtqueue *q, const struct virtqueue_config *c)
+{
+	return q->size ? find_areas(q, c) : 0;
 }
 
 void virtqueue_disable(struct virtqueue *q)

@@ -66,6 +66,9 @@ void virtqueue_destroy(struct virtqueue *q);
  * at index 0. -EINVAL, -EFAULT. Kicks start enabled.
  */
 int virtqueue_enable(struct virtqueue *q, const struct virtqueue_config *c);
+/* After guest memory has changed, with what it was enabled with: -EFAULT when
+ * not all of it is there any more; it must then be disabled. */
+int virtqueue_find_again(struct virtqueue *q, const struct virtqueue_config *c);
 void virtqueue_disable(struct virtqueue *q);
 bool virtqueue_enabled(const struct virtqueue *q);
 uint16_t virtqueue_size(const struct virtqueue *q);
