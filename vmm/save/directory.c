@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* Replacing directories. Main thread. */
+#include "save/directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DIRECTORY (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+
+struct save_directory {
+	int parent_fd, fd;		/* -1: none */
+	char name[NAME_MAX + 1];	/* in the parent */
+	char temporary[NAME_MAX + 1];
+	bool made;			/* the temporary one is ours */
+};
+
+/* The parent's path in dir, the last component in name. */
+static int split(const char *path, char *dir, char *name, struct error *e)
+{
+	char copy[PATH_MAX];
+	size_t len = strlen(path);
+	char *slash;
+
+	if (!len || len >= sizeof(copy))
+		return error_config(e, -EINVAL, "directory '%.100s': no such "
+				    "name is possible", path);
+	strcpy(copy, path);
+	while (len > 1 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	slash = strrchr(copy, '/');
+	snprintf(dir, PATH_MAX, "%s", slash == copy ? "/" : slash ? copy : ".");
+	if (slash && slash != copy)
+		dir[slash - copy] = '\0';
+	if (slash)
+		memmove(copy, slash + 1, strlen(slash));
+	/* With room for what the temporary one's name has more. */
+	if (!*copy || !strcmp(copy, ".") || !strcmp(copy, "..") ||
+	    strlen(copy) > NAME_MAX - 16)
+		return error_config(e, -EINVAL, "directory %s: its name cannot "
+				    "be replaced by another", path);
+	strcpy(name, copy);
+	return 0;
+}
+
+/* Only files: a save has no directories in it. */
+static void remove_tree(int parent_fd, const char *name)
+{
+	int fd = openat(parent_fd, name, DIRECTORY | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			unlinkat(fd, entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	unlinkat(parent_fd, name, AT_REMOVEDIR);
+}
+
+/* Not to take away what is not a save. */
+static int check_old(const struct save_directory *d, const char *path,
+		     struct error *e)
+{
+	int fd = openat(d->parent_fd, d->name, DIRECTORY | O_NOFOLLOW);
+	bool empty = true, save = false;
+	struct dirent *entry;
+	DIR *dir;
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0)
+		return error_errno(e, -errno, "directory %s", path);
+	dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return error_set(e, -ENOMEM, "out of memory");
+	}
+	while ((entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		empty = false;
+		save = save || !strcmp(entry->d_name, "state");
+	}
+	closedir(dir);
+	if (!empty && !save)
+		return error_config(e, -ENOTEMPTY, "directory %s: neither empty "
+				    "nor a saved VM", path);
+	return 0;
+}
+
+/* The lock ends with the process: what is there and not locked is dead. */
+static int make_temporary(struct save_directory *d, const char *path,
+			  struct error *e)
+{
+	int fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
+
+	if (fd >= 0) {
+		if (flock(fd, LOCK_EX | LOCK_NB)) {
+			close(fd);
+			return error_set(e, -EBUSY, "directory %s: another VM "
+					 "is being saved there", path);
+		}
+		remove_tree(d->parent_fd, d->temporary);
+		close(fd);
+	}
+	if (mkdirat(d->parent_fd, d->temporary, 0700))
+		return error_errno(e, -errno, "directory %s", path);
+	d->made = true;
+	d->fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
+	if (d->fd < 0 || flock(d->fd, LOCK_EX | LOCK_NB))
+		return error_errno(e, -errno, "directory %s", path);
+	return 0;
+}
+
+int save_directory_create(struct save_directory **out, const char *path,
+			  struct error *e)
+{
+	struct save_directory *d = calloc(1, sizeof(*d));
+	char dir[PATH_MAX];
+	int ret;
+
+	if (!d)
+		return error_set(e, -ENOMEM, "out of memory");
+	d->parent_fd = d->fd = -1;
+	ret = split(path, dir, d->name, e);
+	if (!ret) {
+		snprintf(d->temporary, sizeof(d->temporary), ".%.230s.saving",
+			 d->name);
+		d->parent_fd = open(dir, DIRECTORY);
+		if (d->parent_fd < 0)
+			ret = error_errno(e, -errno, "directory %s", path);
+	}
+	if (!ret)
+		ret = check_old(d, path, e);
+	if (!ret)
+		ret = make_temporary(d, path, e);
+	if (ret) {
+		save_directory_destroy(d);
+		return ret;
+	}
+	*out = d;
+	return 0;
+}
+
+int save_directory_file(struct save_directory *d, const char *name,
+			struct error *e)
+{
+	int fd = openat(d->fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+			0600);
+
+	return fd < 0 ? error_errno(e, -errno, "%s", name) : fd;
+}
+
+int save_directory_commit(struct save_directory *d, struct error *e)
+{
+	int ret;
+
+	if (fsync(d->fd))
+		return error_errno(e, -errno, "%s", d->name);
+	ret = renameat2(d->parent_fd, d->temporary, d->parent_fd, d->name,
+			RENAME_EXCHANGE);
+	if (!ret) {
+		/* What was replaced has the temporary name now. */
+		fsync(d->parent_fd);
+		remove_tree(d->parent_fd, d->temporary);
+	} else if (errno == ENOENT) {
+		ret = renameat2(d->parent_fd, d->temporary, d->parent_fd,
+				d->name, RENAME_NOREPLACE);
+	}
+	if (ret)
+		return error_errno(e, -errno, "%s", d->name);
+	d->made = false;
+	if (fsync(d->parent_fd))
+		return error_errno(e, -errno, "%s", d->name);
+	return 0;
+}
+
+void save_directory_destroy(struct save_directory *d)
+{
+	if (!d)
+		return;
+	if (d->made)
+		remove_tree(d->parent_fd, d->temporary);
+	if (d->fd >= 0)
+		close(d->fd);
+	if (d->parent_fd >= 0)
+		close(d->parent_fd);
+	free(d);
+}
+
+int save_file(int fd, const void *data, size_t len_bytes, const char *name,
+	      struct error *e)
+{
+	const char *p = data;
+	int ret = 0;
+
+	while (len_bytes && !ret) {
+		ssize_t n = write(fd, p, len_bytes);
+
+		if (n < 0 && errno != EINTR)
+			ret = -errno;
+		if (n > 0) {
+			p += n;
+			len_bytes -= (size_t)n;
+		}
+	}
+	if (!ret && fsync(fd))
+		ret = -errno;
+	if (close(fd) && !ret)
+		ret = -errno;
+	return ret ? error_errno(e, ret, "%s", name) : 0;
+}
