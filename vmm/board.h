@@ -65,6 +65,15 @@ int board_load(struct board *b, struct boot_image *image,
  * come or gone. */
 int board_update_tables(struct board *b, struct error *e);
 
+/*
+ * Saving, machine lock held, vCPUs stopped: all of the board's devices. Loading
+ * comes after the interrupt controllers, into a new board that is alike.
+ */
+struct state_writer;
+struct state_reader;
+void board_save(const struct board *b, struct state_writer *w);
+int board_load_state(struct board *b, struct state_reader *r, struct error *e);
+
 /* Machine lock held: devices as at power-on. */
 void board_reset(struct board *b);
 /* Any thread. */

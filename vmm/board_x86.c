@@ -12,6 +12,7 @@
 #include "platform/reset.h"
 #include "platform/rtc.h"
 #include "platform/serial.h"
+#include "state.h"
 
 struct board {
 	struct board_params p;
@@ -325,4 +326,41 @@ bool board_reset_after_panic(struct board *b)
 	guest_mem_read(b->p.mem, LAYOUT_REBOOT_FLAG, &word, sizeof(word));
 	guest_mem_write(b->p.mem, LAYOUT_REBOOT_FLAG, &zero, sizeof(zero));
 	return word == 0x1234;
+}
+
+void board_save(const struct board *b, struct state_writer *w)
+{
+	state_put_bool(w, b->serial != NULL);
+	if (b->serial)
+		serial_save(b->serial, w);
+	rtc_save(b->rtc, w);
+	reset_save(b->reset, w);
+	pci_save(b->pci, w);
+	pci_hotplug_save(b->pci_hotplug, w);
+	ged_save(b->ged, w);
+}
+
+int board_load_state(struct board *b, struct state_reader *r, struct error *e)
+{
+	bool serial = state_get_bool(r);
+	int ret = state_reader_error(r);
+
+	if (!ret && serial != (b->serial != NULL))
+		return error_config(e, -EINVAL, "--serial: the saved VM has %s "
+				    "serial port", serial ? "a" : "no");
+	if (!ret && serial)
+		ret = serial_load(b->serial, r);
+	if (!ret)
+		ret = rtc_load(b->rtc, r);
+	if (!ret)
+		ret = reset_load(b->reset, r);
+	if (!ret)
+		ret = pci_load(b->pci, r);
+	if (!ret)
+		ret = pci_hotplug_load(b->pci_hotplug, r);
+	if (!ret)
+		ret = ged_load(b->ged, r);
+	if (!ret)
+		ret = state_reader_finish(r);
+	return ret ? error_errno(e, ret, "malformed") : 0;
 }

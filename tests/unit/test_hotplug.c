@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: platform/ged platform/pci_hotplug error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge */
+/* LINK: platform/ged platform/pci_hotplug error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge pci/state state */
 /* WITH: pci_fixture */
 /* The event device and the PCI hot-plug registers, as the DSDT uses them. */
 #include "pci_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge */
+/* LINK: error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge pci/state state */
 /* WITH: pci_fixture */
 /* Configuration space by ECAM and by ports: decoding, masks, 0xcf9. */
 #include "pci_fixture.h"

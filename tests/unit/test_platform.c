@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: platform/reset platform/pvpanic bus error */
+/* LINK: state platform/reset platform/pvpanic bus error */
 /* The ports by which a guest ends or restarts itself. */
 #include "unit.h"
 

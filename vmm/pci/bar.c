@@ -155,6 +155,28 @@ void pci_bars_release(struct pci_function *f)
 	}
 }
 
+int pci_bar_set_home(struct pci_function *f, unsigned int bar, uint64_t home)
+{
+	struct pci_bar *b = &f->bars[bar];
+	uint64_t len = b->range.len_bytes;
+
+	if (!len)
+		return home ? -EPROTO : 0;
+	if ((home & (len - 1)) ||
+	    (!window_holds(window32(f->pci, f->bus), home, len) &&
+	     !window_holds(window64(f->pci, f->bus), home, len)))
+		return -EPROTO;
+	b->home = home;
+	/* A reset puts it back there. */
+	bus_put_le(f->initial + PCI_BASE_ADDRESS_0 + 4 * bar, 4,
+		   ((uint32_t)home & ~0xfu) |
+		   (f->initial[PCI_BASE_ADDRESS_0 + 4 * bar] & 0xf));
+	if (b->is_64bit)
+		bus_put_le(f->initial + PCI_BASE_ADDRESS_0 + 4 * bar + 4, 4,
+			   home >> 32);
+	return 0;
+}
+
 /* Where the guest wants the BAR; false when nowhere that it could be. A BAR
  * outside its root bus's windows would cover RAM or another device. */
 static bool decodes(const struct pci_function *f, unsigned int bar,

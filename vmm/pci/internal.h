@@ -36,6 +36,8 @@ void pci_bars_release(struct pci_function *f);
 void pci_bars_update(struct pci_function *f);
 /* Clears PCI_COMMAND_MEMORY. */
 void pci_bars_unmap(struct pci_function *f);
+/* Another home than the one from attach: where a saved function had it. */
+int pci_bar_set_home(struct pci_function *f, unsigned int bar, uint64_t home);
 
 /* msix.c */
 
@@ -43,6 +45,9 @@ void pci_bars_unmap(struct pci_function *f);
 void pci_msix_update(struct pci_function *f);
 void pci_msix_reset(struct pci_function *f);
 void pci_msix_deinit(struct pci_function *f);
+void pci_msix_save(const struct pci_function *f, struct state_writer *w);
+/* After the configuration space. */
+int pci_msix_load(struct pci_function *f, struct state_reader *r);
 
 /* intx.c */
 

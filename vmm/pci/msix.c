@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "pci/internal.h"
+#include "state.h"
 
 #define VECTORS_MAX	2048u
 #define MASK_BIT	PCI_MSIX_ENTRY_CTRL_MASKBIT
@@ -225,4 +226,53 @@ void pci_msix_pba_read(struct pci_function *f, uint64_t offset, uint8_t *data,
 		if (msix_vector_pending(&m->vectors[first + i]))
 			bits |= 1ull << i;
 	bus_put_le(data, len, bits);
+}
+
+void pci_function_hold_interrupts(struct pci_function *f)
+{
+	for (unsigned int i = 0; i < f->msix.count; i++)
+		msix_vector_mask(&f->msix.vectors[i]);
+}
+
+void pci_function_release_interrupts(struct pci_function *f)
+{
+	for (unsigned int i = 0; i < f->msix.count; i++)
+		follow(&f->msix, i);
+}
+
+void pci_msix_save(const struct pci_function *f, struct state_writer *w)
+{
+	const struct pci_msix *m = &f->msix;
+
+	state_put_u32(w, m->count);
+	for (unsigned int i = 0; i < m->count; i++) {
+		state_put_bytes(w, entry_at(m, i), PCI_MSIX_ENTRY_SIZE);
+		state_put_bool(w, msix_vector_pending(&m->vectors[i]));
+	}
+}
+
+int pci_msix_load(struct pci_function *f, struct state_reader *r)
+{
+	struct pci_msix *m = &f->msix;
+	uint32_t count = state_get_u32(r), flags;
+
+	if (state_reader_error(r))
+		return state_reader_error(r);
+	if (count != m->count)
+		return -EPROTO;
+	for (unsigned int i = 0; i < count; i++) {
+		uint8_t *control = entry_at(m, i) + PCI_MSIX_ENTRY_VECTOR_CTRL;
+
+		state_get_bytes(r, entry_at(m, i), PCI_MSIX_ENTRY_SIZE);
+		bus_put_le(control, 4, *control & MASK_BIT);
+		if (state_get_bool(r))
+			msix_vector_notify(&m->vectors[i]);
+	}
+	if (state_reader_error(r) || !count)
+		return state_reader_error(r);
+	flags = pci_get(f, m->cap + PCI_MSIX_FLAGS, 2);
+	atomic_store(&m->enabled, flags & PCI_MSIX_FLAGS_ENABLE);
+	m->function_masked = flags & PCI_MSIX_FLAGS_MASKALL;
+	pci_function_release_interrupts(f);
+	return 0;
 }

@@ -198,6 +198,26 @@ void pci_function_reset(struct pci_function *f);
 /* Frees what add_msix allocated; detached by then, and after init. */
 void pci_function_deinit(struct pci_function *f);
 
+/*
+ * Saving, with the vCPUs stopped. While its interrupts are held back, none is on
+ * its way: what the device raises stays in the vectors, as their pending bits,
+ * which is what a save writes down.
+ */
+struct state_writer;
+struct state_reader;
+void pci_function_hold_interrupts(struct pci_function *f);
+void pci_function_release_interrupts(struct pci_function *f);
+void pci_function_save(const struct pci_function *f, struct state_writer *w);
+/*
+ * Into a new function of the same kind; interrupts that were pending arrive, so
+ * that interrupt controllers must have been loaded. On failure, -EPROTO or what
+ * the reader says, it is to be destroyed.
+ */
+int pci_function_load(struct pci_function *f, struct state_reader *r);
+/* The root's own registers. */
+void pci_save(const struct pci *p, struct state_writer *w);
+int pci_load(struct pci *p, struct state_reader *r);
+
 /* NULL when the slot is empty. */
 struct pci_function *pci_function_at(struct pci *p, unsigned int bus,
 				     unsigned int slot);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "state.h"
+
 #define REGISTER_BYTES 4
 
 struct ged {
@@ -116,4 +118,18 @@ void ged_raise(struct ged *g, uint32_t events)
 void ged_reset(struct ged *g)
 {
 	atomic_store(&g->pending, 0);
+}
+
+void ged_save(const struct ged *g, struct state_writer *w)
+{
+	state_put_u32(w, atomic_load(&g->pending));
+}
+
+int ged_load(struct ged *g, struct state_reader *r)
+{
+	uint32_t pending = state_get_u32(r);
+
+	if (!state_reader_error(r) && pending)
+		ged_raise(g, pending);
+	return state_reader_error(r);
 }

@@ -32,4 +32,10 @@ void ged_raise(struct ged *g, uint32_t events);
 /* Machine lock held: nothing is pending any more. */
 void ged_reset(struct ged *g);
 
+/* Machine lock held, vCPUs stopped. What is pending is raised again. */
+struct state_writer;
+struct state_reader;
+void ged_save(const struct ged *g, struct state_writer *w);
+int ged_load(struct ged *g, struct state_reader *r);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pci/pci.h"
+#include "state.h"
 
 enum reg {
 	REG_BUSES = 0x00,
@@ -136,4 +137,25 @@ void pci_hotplug_reset(struct pci_hotplug *h)
 	h->buses = h->selected = 0;
 	memset(h->added, 0, sizeof(h->added));
 	memset(h->requested, 0, sizeof(h->requested));
+}
+
+void pci_hotplug_save(const struct pci_hotplug *h, struct state_writer *w)
+{
+	state_put_u32(w, h->buses);
+	state_put_u32(w, h->selected);
+	for (unsigned int i = 0; i < PCI_ROOTS; i++) {
+		state_put_u32(w, h->added[i]);
+		state_put_u32(w, h->requested[i]);
+	}
+}
+
+int pci_hotplug_load(struct pci_hotplug *h, struct state_reader *r)
+{
+	h->buses = state_get_u32(r);
+	h->selected = state_get_u32(r);
+	for (unsigned int i = 0; i < PCI_ROOTS; i++) {
+		h->added[i] = state_get_u32(r);
+		h->requested[i] = state_get_u32(r);
+	}
+	return state_reader_error(r);
 }

@@ -47,4 +47,10 @@ void pci_hotplug_gone(struct pci_hotplug *h, unsigned int bus,
 		      unsigned int slot);
 void pci_hotplug_reset(struct pci_hotplug *h);
 
+/* Machine lock held, vCPUs stopped. */
+struct state_writer;
+struct state_reader;
+void pci_hotplug_save(const struct pci_hotplug *h, struct state_writer *w);
+int pci_hotplug_load(struct pci_hotplug *h, struct state_reader *r);
+
 #endif

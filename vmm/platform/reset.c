@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "layout_x86.h"
+#include "state.h"
 
 /* ICH9, 13.7.5: reset control register. */
 #define CF9_SYS_RST	0x02	/* the kind: hard */
@@ -204,4 +205,17 @@ void reset_destroy(struct reset_dev *r)
 	for (size_t i = 0; i < RANGES; i++)
 		bus_remove(r->pio, &r->ranges[i]);
 	free(r);
+}
+
+void reset_save(const struct reset_dev *r, struct state_writer *w)
+{
+	state_put_u8(w, r->cf9);
+	state_put_u8(w, r->port_b);
+}
+
+int reset_load(struct reset_dev *r, struct state_reader *s)
+{
+	r->cf9 = state_get_u8(s) & (CF9_SYS_RST | CF9_FULL_RST);
+	r->port_b = state_get_u8(s) & (PORT_B_KEPT | PORT_B_REFRESH);
+	return state_reader_error(s);
 }

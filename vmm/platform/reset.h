@@ -5,7 +5,7 @@
  * registers of a hardware-reduced platform, and, when asked for, the exit port.
  *
  * Callbacks run on vCPU threads with the machine lock held. The device only
- * tells its owner; it holds nothing that a save would need to keep.
+ * tells its owner.
  */
 #ifndef MOTE_RESET_H
 #define MOTE_RESET_H
@@ -34,5 +34,11 @@ void reset_cf9_write(struct reset_dev *r, uint8_t value);
 
 /* System reset. Machine lock held. */
 void reset_reset(struct reset_dev *r);
+
+/* Machine lock held, vCPUs stopped. */
+struct state_writer;
+struct state_reader;
+void reset_save(const struct reset_dev *r, struct state_writer *w);
+int reset_load(struct reset_dev *r, struct state_reader *s);
 
 #endif

@@ -30,4 +30,14 @@ struct pci_function *virtio_pci_function(struct virtio_pci *v);
 /* System reset: device and function as after create. */
 void virtio_pci_reset(struct virtio_pci *v);
 
+/*
+ * Saving: function, registers, device. vCPUs stopped, device quiesced, and its
+ * interrupts held back (pci_function_hold_interrupts()).
+ */
+void virtio_pci_save(const struct virtio_pci *v, struct state_writer *w);
+/* Into a new, quiesced one, after the interrupt controllers. On failure it is
+ * to be destroyed. */
+int virtio_pci_load(struct virtio_pci *v, struct state_reader *r,
+		    struct error *e);
+
 #endif
