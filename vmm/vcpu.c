@@ -310,7 +310,10 @@ int vcpus_boot(struct vcpus *v, const struct boot_entry *entry,
 	return vcpu_model_boot(v->model, v->cpus[0].fd, entry, e);
 }
 
-int vcpus_reset(struct vcpus *v, struct error *e)
+static int call_with_all(struct vcpus *v,
+			 int (*fn)(struct vcpu_model *m, const int *fds,
+				   unsigned int count, struct error *e),
+			 struct error *e)
 {
 	int *fds = calloc(v->count, sizeof(*fds));
 	int ret;
@@ -319,9 +322,31 @@ int vcpus_reset(struct vcpus *v, struct error *e)
 		return error_set(e, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; i < v->count; i++)
 		fds[i] = v->cpus[i].fd;
-	ret = vcpu_model_reset(v->model, fds, v->count, e);
+	ret = fn(v->model, fds, v->count, e);
 	free(fds);
 	return ret;
+}
+
+int vcpus_reset(struct vcpus *v, struct error *e)
+{
+	return call_with_all(v, vcpu_model_reset, e);
+}
+
+int vcpus_start_clocks(struct vcpus *v, struct error *e)
+{
+	return call_with_all(v, vcpu_model_start_clocks, e);
+}
+
+int vcpus_save(struct vcpus *v, unsigned int index, struct state_writer *w,
+	       struct error *e)
+{
+	return vcpu_state_save(v->model, v->cpus[index].fd, w, e);
+}
+
+int vcpus_load(struct vcpus *v, unsigned int index, struct state_reader *r,
+	       struct error *e)
+{
+	return vcpu_state_load(v->model, v->cpus[index].fd, index, r, e);
 }
 
 void vcpus_run(struct vcpus *v)

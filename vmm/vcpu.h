@@ -52,6 +52,14 @@ void vcpus_note_pause(struct vcpus *v);
 /* Stopped. A non-maskable interrupt to every vCPU. */
 int vcpus_inject_nmi(struct vcpus *v, struct error *e);
 
+/* Stopped: saving, and loading into new ones (kvm/vcpu_model.h). */
+int vcpus_save(struct vcpus *v, unsigned int index, struct state_writer *w,
+	       struct error *e);
+int vcpus_load(struct vcpus *v, unsigned int index, struct state_reader *r,
+	       struct error *e);
+/* Before the first run of what was loaded. */
+int vcpus_start_clocks(struct vcpus *v, struct error *e);
+
 unsigned int vcpus_count(const struct vcpus *v);
 pid_t vcpus_thread_id(struct vcpus *v, unsigned int index);
 

@@ -237,3 +237,16 @@ const struct cpuid_feature *cpuid_feature_find(const char *name)
 	return bsearch(name, features, sizeof(features) / sizeof(features[0]),
 		       sizeof(features[0]), compare);
 }
+
+const char *cpuid_feature_name(uint32_t leaf, uint32_t subleaf,
+			       enum cpuid_register reg, unsigned int bit)
+{
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		const struct cpuid_feature *f = &features[i];
+
+		if (f->leaf == leaf && f->subleaf == subleaf && f->reg == reg &&
+		    f->bit == bit)
+			return f->name;
+	}
+	return NULL;
+}

@@ -54,6 +54,16 @@ int kvm_arch_init(struct kvm_vm *vm, struct error *e);
  * system reset, with every vCPU stopped.
  */
 int kvm_arch_reset(struct kvm_vm *vm, struct error *e);
+
+/* Saving and loading the same; vCPUs stopped, loading after all were made. */
+struct state_writer;
+struct state_reader;
+int kvm_arch_save(struct kvm_vm *vm, struct state_writer *w, struct error *e);
+int kvm_arch_load(struct kvm_vm *vm, struct state_reader *r, struct error *e);
+/* kvmclock, in nanoseconds. */
+int kvm_arch_get_clock(struct kvm_vm *vm, uint64_t *ns);
+int kvm_arch_set_clock(struct kvm_vm *vm, uint64_t ns);
+
 /*
  * Where the processor has no virtualization extensions, KVM may still work
  * (nested, paravirtual) or interpret guest code: a scratch VM tells. Class

@@ -34,4 +34,26 @@ int vcpu_model_boot(struct vcpu_model *m, int vcpu_fd,
 int vcpu_model_reset(struct vcpu_model *m, const int *vcpu_fds,
 		     unsigned int count, struct error *e);
 
+/*
+ * Saving. The model's own state is the CPU that guests see and its clock. It is
+ * loaded before anything is made from the model; what this host's CPU has not
+ * is named, class InvalidConfig. Then each vCPU's, after vcpu_model_init().
+ */
+struct state_writer;
+struct state_reader;
+int vcpu_model_save(struct vcpu_model *m, struct state_writer *w,
+		    struct error *e);
+int vcpu_model_load(struct vcpu_model *m, struct state_reader *r,
+		    struct error *e);
+int vcpu_state_save(struct vcpu_model *m, int vcpu_fd, struct state_writer *w,
+		    struct error *e);
+int vcpu_state_load(struct vcpu_model *m, int vcpu_fd, unsigned int index,
+		    struct state_reader *r, struct error *e);
+/*
+ * Before the first run of what was loaded: clocks go on from where they were
+ * when it was saved. No-op without, and the second time.
+ */
+int vcpu_model_start_clocks(struct vcpu_model *m, const int *vcpu_fds,
+			    unsigned int count, struct error *e);
+
 #endif

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "kvm/cpuid_x86.h"
-#include "kvm/vcpu_model.h"
+#include "kvm/vcpu_model_x86.h"
 
 #define MSR_IA32_FEATURE_CONTROL 0x3a
 #define MSR_IA32_MISC_ENABLE	0x1a0
@@ -23,12 +23,6 @@
 #define CR4_PAE			(1ull << 5)
 #define EFER_LME		(1ull << 8)
 #define EFER_LMA		(1ull << 10)
-
-struct vcpu_model {
-	struct kvm_vm *vm;
-	const struct config_cpus *cpus;
-	struct kvm_cpuid2 *cpuid;
-};
 
 /* Room for a kvm_msrs with one entry. */
 struct one_msr {
@@ -66,6 +60,7 @@ void vcpu_model_destroy(struct vcpu_model *m)
 {
 	if (!m)
 		return;
+	free(m->times);
 	free(m->cpuid);
 	free(m);
 }
@@ -80,14 +75,24 @@ unsigned long vcpu_model_id(const struct vcpu_model *m, unsigned int index)
 	return cpuid_apic_id(m->cpus, index);
 }
 
-static int set_msr(int fd, uint32_t index, uint64_t value)
+int vcpu_set_msr(int vcpu_fd, uint32_t index, uint64_t value)
 {
 	struct one_msr m = {
 		.head.nmsrs = 1,
 		.entry = { .index = index, .data = value },
 	};
 
-	return ioctl(fd, KVM_SET_MSRS, &m) == 1 ? 0 : -EIO;
+	return ioctl(vcpu_fd, KVM_SET_MSRS, &m) == 1 ? 0 : -EIO;
+}
+
+int vcpu_get_msr(int vcpu_fd, uint32_t index, uint64_t *value)
+{
+	struct one_msr m = { .head.nmsrs = 1, .entry.index = index };
+
+	if (ioctl(vcpu_fd, KVM_GET_MSRS, &m) != 1)
+		return -EIO;
+	*value = m.entry.data;
+	return 0;
 }
 
 int vcpu_model_init(struct vcpu_model *m, int vcpu_fd, unsigned int index,
@@ -98,8 +103,8 @@ int vcpu_model_init(struct vcpu_model *m, int vcpu_fd, unsigned int index,
 		return error_errno(e, -errno, "vCPU %u: KVM_SET_CPUID2", index);
 	/* As firmware leaves them; absent on some hosts, and then not needed:
 	 * fast string operations, all memory write-back. */
-	set_msr(vcpu_fd, MSR_IA32_MISC_ENABLE, 1);
-	set_msr(vcpu_fd, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WB);
+	vcpu_set_msr(vcpu_fd, MSR_IA32_MISC_ENABLE, 1);
+	vcpu_set_msr(vcpu_fd, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WB);
 	return 0;
 }
 
@@ -168,7 +173,7 @@ struct power_on {
 	struct kvm_msrs *msrs;
 };
 
-static int read_msrs(struct kvm_vm *vm, int fd, struct kvm_msrs **out)
+int vcpu_read_msrs(struct kvm_vm *vm, int vcpu_fd, struct kvm_msrs **out)
 {
 	struct kvm_msr_list probe = { .nmsrs = 0 }, *list;
 	struct kvm_msrs *msrs;
@@ -191,7 +196,7 @@ static int read_msrs(struct kvm_vm *vm, int fd, struct kvm_msrs **out)
 				.entry.index = list->indices[i],
 			};
 
-			if (ioctl(fd, KVM_GET_MSRS, &one) == 1)
+			if (ioctl(vcpu_fd, KVM_GET_MSRS, &one) == 1)
 				msrs->entries[msrs->nmsrs++] = one.entry;
 		}
 	}
@@ -211,14 +216,14 @@ static int power_on_read(struct kvm_vm *vm, int fd, struct power_on *p)
 	    ioctl(fd, KVM_GET_XCRS, &p->xcrs) ||
 	    ioctl(fd, KVM_GET_XSAVE, &p->xsave))
 		return -errno;
-	return read_msrs(vm, fd, &p->msrs);
+	return vcpu_read_msrs(vm, fd, &p->msrs);
 }
 
 static int power_on_write(int fd, struct power_on *p, uint32_t apic_id)
 {
 	/* Out of VMX operation, in which power-on values of CR0 and CR4 are
 	 * refused. Absent where there is no VMX; EFER does the same for SVM. */
-	set_msr(fd, MSR_IA32_FEATURE_CONTROL, 0);
+	vcpu_set_msr(fd, MSR_IA32_FEATURE_CONTROL, 0);
 	/* Both halves of the x2APIC/xAPIC switch: the base says which. */
 	memcpy(p->lapic.regs + 0x20, &(uint32_t){ apic_id << 24 }, 4);
 	if (ioctl(fd, KVM_SET_SREGS, &p->sregs) ||
@@ -230,7 +235,7 @@ static int power_on_write(int fd, struct power_on *p, uint32_t apic_id)
 		return -errno;
 	/* One at a time: some can be read but not written. */
 	for (uint32_t i = 0; i < p->msrs->nmsrs; i++)
-		set_msr(fd, p->msrs->entries[i].index,
+		vcpu_set_msr(fd, p->msrs->entries[i].index,
 			p->msrs->entries[i].data);
 	if (ioctl(fd, KVM_SET_VCPU_EVENTS, &p->events) ||
 	    ioctl(fd, KVM_SET_MP_STATE, &p->mp))
