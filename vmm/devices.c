@@ -34,6 +34,9 @@ struct device_kind {
 	int (*create)(struct virtio_device **out,
 		      const struct devices_params *p, const char *id,
 		      const void *config, struct error *e);
+	/* Gives back what create() took of the parameters, or NULL. */
+	void (*release)(const struct devices_params *p,
+			const struct virtio_device *v);
 	/* NULL, both: there is no configuration to keep. */
 	void *(*config_copy)(const void *config);
 	void (*config_free)(void *config);
@@ -90,11 +93,23 @@ static int create_disk(struct virtio_device **out,
 {
 	const struct config_disk *disk = config;
 	struct loop *loops[VIRTIO_MAX_QUEUES];
+	unsigned int count = 0;
+	int ret;
 
 	(void)id;	/* config has one that need not be the device's */
-	for (unsigned int i = 0; i < disk->queues && i < VIRTIO_MAX_QUEUES; i++)
-		loops[i] = iothread_pool_next(p->io);
-	return virtio_blk_create(out, disk, p->mem, loops, e);
+	while (count < disk->queues && count < VIRTIO_MAX_QUEUES)
+		loops[count++] = iothread_pool_take(p->io);
+	ret = virtio_blk_create(out, disk, p->mem, loops, e);
+	while (ret && count)
+		iothread_pool_put(p->io, loops[--count]);
+	return ret;
+}
+
+static void release_disk(const struct devices_params *p,
+			 const struct virtio_device *v)
+{
+	for (unsigned int i = 0; i < v->queue_count; i++)
+		iothread_pool_put(p->io, v->queues[i].loop);
 }
 
 static void *copy_disk(const void *config)
@@ -393,20 +408,59 @@ static int create_balloon(struct virtio_device **out,
 /* ---- the table ----------------------------------------------------------- */
 
 static const struct device_kind kinds[DEVICE_TYPES] = {
-	[DEVICE_DISK] = { "disk", boot_disks, create_disk, copy_disk,
-			  free_disk },
-	[DEVICE_NET] = { "net", boot_nets, create_net, copy_net, free_net },
-	[DEVICE_CONSOLE] = { "console", boot_console, create_console, NULL,
-			     NULL },
-	[DEVICE_RNG] = { "rng", boot_rng, create_rng, copy_string, free },
-	[DEVICE_PMEM] = { "pmem", boot_pmems, create_pmem, copy_pmem,
-			  free_pmem },
-	[DEVICE_VSOCK] = { "vsock", boot_vsock, create_vsock, copy_vsock,
-			   free_vsock },
-	[DEVICE_9P] = { "9p", boot_shares, create_share, copy_share,
-			free_share },
-	[DEVICE_BALLOON] = { "balloon", boot_balloon, create_balloon, NULL,
-			     NULL },
+	[DEVICE_DISK] = {
+		.name = "disk",
+		.boot = boot_disks,
+		.create = create_disk,
+		.release = release_disk,
+		.config_copy = copy_disk,
+		.config_free = free_disk,
+	},
+	[DEVICE_NET] = {
+		.name = "net",
+		.boot = boot_nets,
+		.create = create_net,
+		.config_copy = copy_net,
+		.config_free = free_net,
+	},
+	[DEVICE_CONSOLE] = {
+		.name = "console",
+		.boot = boot_console,
+		.create = create_console,
+	},
+	[DEVICE_RNG] = {
+		.name = "rng",
+		.boot = boot_rng,
+		.create = create_rng,
+		.config_copy = copy_string,
+		.config_free = free,
+	},
+	[DEVICE_PMEM] = {
+		.name = "pmem",
+		.boot = boot_pmems,
+		.create = create_pmem,
+		.config_copy = copy_pmem,
+		.config_free = free_pmem,
+	},
+	[DEVICE_VSOCK] = {
+		.name = "vsock",
+		.boot = boot_vsock,
+		.create = create_vsock,
+		.config_copy = copy_vsock,
+		.config_free = free_vsock,
+	},
+	[DEVICE_9P] = {
+		.name = "9p",
+		.boot = boot_shares,
+		.create = create_share,
+		.config_copy = copy_share,
+		.config_free = free_share,
+	},
+	[DEVICE_BALLOON] = {
+		.name = "balloon",
+		.boot = boot_balloon,
+		.create = create_balloon,
+	},
 };
 
 const char *device_type_name(enum device_type type)
@@ -490,6 +544,8 @@ int devices_add(struct devices *d, const struct device_spec *spec,
 	return 0;
 
 err_virtio:
+	if (kinds[spec->type].release)
+		kinds[spec->type].release(&d->p, v);
 	virtio_device_destroy(v);
 err_device:
 	device_free(device);
@@ -512,6 +568,9 @@ void devices_remove(struct devices *d, struct device *device)
 	quiet = d->quiesced || !memory;
 	if (!quiet)
 		devices_quiesce(d);
+	if (kinds[device->type].release)
+		kinds[device->type].release(&d->p,
+					    virtio_pci_device(device->pci));
 	virtio_pci_destroy(device->pci);
 	for (struct device *i = d->first; memory && i; i = i->next)
 		virtio_device_memory_changed(virtio_pci_device(i->pci));

@@ -75,9 +75,14 @@ struct loop *iothread_loop(struct iothread *t)
 	return t->loop;
 }
 
+struct pool_thread {
+	struct iothread *thread;
+	unsigned int users;
+};
+
 struct iothread_pool {
-	unsigned int max, count, next;
-	struct iothread *threads[];
+	unsigned int max, count;
+	struct pool_thread threads[];
 };
 
 static int pool_start(struct iothread_pool *p)
@@ -87,7 +92,7 @@ static int pool_start(struct iothread_pool *p)
 
 	if (p->count)
 		snprintf(name, sizeof(name), "mote-io%u", p->count);
-	ret = iothread_create(&p->threads[p->count], name);
+	ret = iothread_create(&p->threads[p->count].thread, name);
 	if (!ret)
 		p->count++;
 	return ret;
@@ -116,21 +121,31 @@ void iothread_pool_destroy(struct iothread_pool *p)
 	if (!p)
 		return;
 	while (p->count)
-		iothread_destroy(p->threads[--p->count]);
+		iothread_destroy(p->threads[--p->count].thread);
 	free(p);
 }
 
 struct loop *iothread_pool_first(const struct iothread_pool *p)
 {
-	return iothread_loop(p->threads[0]);
+	return iothread_loop(p->threads[0].thread);
 }
 
-struct loop *iothread_pool_next(struct iothread_pool *p)
+struct loop *iothread_pool_take(struct iothread_pool *p)
 {
-	unsigned int turn = p->next;
+	struct pool_thread *least = p->threads;
 
-	if (turn == p->count && (p->count == p->max || pool_start(p)))
-		turn = 0;
-	p->next = turn + 1;
-	return iothread_loop(p->threads[turn]);
+	for (unsigned int i = 1; i < p->count; i++)
+		if (p->threads[i].users < least->users)
+			least = &p->threads[i];
+	if (least->users && p->count < p->max && !pool_start(p))
+		least = &p->threads[p->count - 1];
+	least->users++;
+	return iothread_loop(least->thread);
+}
+
+void iothread_pool_put(struct iothread_pool *p, const struct loop *l)
+{
+	for (unsigned int i = 0; i < p->count; i++)
+		if (iothread_loop(p->threads[i].thread) == l)
+			p->threads[i].users--;
 }

@@ -81,8 +81,8 @@ struct loop *iothread_loop(struct iothread *t);
 
 /*
  * Several of them, "mote-io" and "mote-io1" …, for devices and queues to share:
- * a thread is started when somebody comes for it, up to max (at least 1); after
- * that they take turns. Main thread.
+ * who comes gets the one with the fewest users, and while none is without, one
+ * that is started for it, up to max (at least 1). Main thread.
  */
 struct iothread_pool;
 
@@ -91,7 +91,9 @@ int iothread_pool_create(struct iothread_pool **out, unsigned int max);
 /* As iothread_destroy(), for all. */
 void iothread_pool_destroy(struct iothread_pool *p);
 struct loop *iothread_pool_first(const struct iothread_pool *p);
-/* The first at first. One that cannot be started only makes turns shorter. */
-struct loop *iothread_pool_next(struct iothread_pool *p);
+/* The first at first. What cannot be started is shared. */
+struct loop *iothread_pool_take(struct iothread_pool *p);
+/* The thread stays, for the next. */
+void iothread_pool_put(struct iothread_pool *p, const struct loop *l);
 
 #endif

@@ -18,7 +18,7 @@ class Guest:
         self.monitor = Session(path)
         self.vm.expect("MOTE-READY")
         self.count = 0
-        self.sh("stty -echo; dmesg -n 1; echo 'wait_for() { n=0; until eval \"$1\"; do n=$((n+1)); [ $n -lt 300 ] || return 1;"
+        self.sh("stty -echo; PS1=; dmesg -n 1; echo 'wait_for() { n=0; until eval \"$1\"; do n=$((n+1)); [ $n -lt 300 ] || return 1;"
                 " sleep 0.1; done; }' >/tmp/lib; . /tmp/lib")
 
     def sh(self, command, timeout=120):

@@ -188,7 +188,23 @@ static void set_ran(void *opaque)
 	*(bool *)opaque = true;
 }
 
-static void test_iothread_pool_starts_when_asked_then_takes_turns(void **state)
+/* One at a time needs one thread, however often. */
+static void test_iothread_pool_starts_no_more_than_are_used(void **state)
+{
+	struct iothread_pool *p;
+	struct loop *l;
+
+	(void)state;
+	assert_int_equal(iothread_pool_create(&p, 3), 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		l = iothread_pool_take(p);
+		assert_ptr_equal(l, iothread_pool_first(p));
+		iothread_pool_put(p, l);
+	}
+	iothread_pool_destroy(p);
+}
+
+static void test_iothread_pool_shares_the_least_used(void **state)
 {
 	struct iothread_pool *p;
 	struct loop *l[7];
@@ -197,13 +213,18 @@ static void test_iothread_pool_starts_when_asked_then_takes_turns(void **state)
 	(void)state;
 	assert_int_equal(iothread_pool_create(&p, 3), 0);
 	for (unsigned int i = 0; i < 7; i++)
-		l[i] = iothread_pool_next(p);
+		l[i] = iothread_pool_take(p);
 	assert_ptr_equal(l[0], iothread_pool_first(p));
 	assert_ptr_not_equal(l[1], l[0]);
 	assert_ptr_not_equal(l[2], l[0]);
 	assert_ptr_not_equal(l[2], l[1]);
 	for (unsigned int i = 3; i < 7; i++)
 		assert_ptr_equal(l[i], l[i - 3]);
+	/* Users: 3, 2, 2. Without its own, the third is everybody's choice. */
+	iothread_pool_put(p, l[2]);
+	iothread_pool_put(p, l[5]);
+	assert_ptr_equal(iothread_pool_take(p), l[2]);
+	assert_ptr_equal(iothread_pool_take(p), l[2]);
 	loop_call(l[2], set_ran, &ran);
 	assert_true(ran);
 	iothread_pool_destroy(p);
@@ -220,7 +241,9 @@ int main(void)
 		cmocka_unit_test(test_loop_stop_from_another_thread_ends_it),
 		cmocka_unit_test(test_iothread_crash_reaches_the_handler),
 		cmocka_unit_test(
-			test_iothread_pool_starts_when_asked_then_takes_turns),
+			test_iothread_pool_shares_the_least_used),
+		cmocka_unit_test(
+			test_iothread_pool_starts_no_more_than_are_used),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
