@@ -92,7 +92,7 @@ static int create_disk(struct virtio_device **out,
 		       const void *config, struct error *e)
 {
 	const struct config_disk *disk = config;
-	struct loop *loops[VIRTIO_MAX_QUEUES];
+	struct loop *loops[VIRTIO_MAX_QUEUES] = { NULL };
 	unsigned int count = 0;
 	int ret;
 
