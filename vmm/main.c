@@ -62,7 +62,11 @@ static void catch_fatal_signals(void)
 
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		sigaction(fatal[i], &sa, NULL);
+	/* What writes gets an error instead: neither a client that leaves nor a
+	 * guest that makes a file larger than its user may (RLIMIT_FSIZE) ends
+	 * the VM. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /*

@@ -134,6 +134,7 @@ static void default_signals(posix_spawnattr_t *attr)
 	sigemptyset(&none);
 	sigemptyset(&ignored);
 	sigaddset(&ignored, SIGPIPE);
+	sigaddset(&ignored, SIGXFSZ);
 	posix_spawnattr_setsigmask(attr, &none);
 	posix_spawnattr_setsigdefault(attr, &ignored);
 	posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK |
