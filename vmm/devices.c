@@ -574,6 +574,8 @@ void devices_remove(struct devices *d, struct device *device)
 	virtio_pci_destroy(device->pci);
 	for (struct device *i = d->first; memory && i; i = i->next)
 		virtio_device_memory_changed(virtio_pci_device(i->pci));
+	if (memory)
+		guest_mem_forget(d->p.mem);
 	if (!quiet)
 		devices_resume(d);
 	pthread_mutex_unlock(d->p.machine_lock);

@@ -56,16 +56,29 @@ int guest_mem_create(struct guest_mem **out)
 	return 0;
 }
 
-void guest_mem_destroy(struct guest_mem *m)
+static void free_tables(struct table *t)
 {
-	struct table *t, *older;
+	struct table *older;
 
-	if (!m)
-		return;
-	for (t = atomic_load(&m->table); t; t = older) {
+	for (; t; t = older) {
 		older = t->older;
 		free(t);
 	}
+}
+
+void guest_mem_forget(struct guest_mem *m)
+{
+	struct table *t = atomic_load(&m->table);
+
+	free_tables(t->older);
+	t->older = NULL;
+}
+
+void guest_mem_destroy(struct guest_mem *m)
+{
+	if (!m)
+		return;
+	free_tables(atomic_load(&m->table));
 	free(m);
 }
 

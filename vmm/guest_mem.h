@@ -5,7 +5,7 @@
  * A table of sorted, non-overlapping regions. guest_mem_add() and _remove() are
  * called by the main thread with the vCPUs created or not; every other function
  * may run on any thread at any time and takes no lock: a change publishes a new
- * table atomically, and old tables live until guest_mem_destroy(). The memory
+ * table atomically, and old tables live until guest_mem_forget(). The memory
  * of a removed region must stay mapped until every device that could hold an
  * address into it is quiesced.
  *
@@ -45,6 +45,9 @@ int guest_mem_add_readonly(struct guest_mem *m, gpa_t base, uint64_t len_bytes,
 			   void *host);
 /* -ENOENT: no region starts there; -ENOMEM */
 int guest_mem_remove(struct guest_mem *m, gpa_t base);
+
+/* Frees old tables. Main thread, while no other is in any function here. */
+void guest_mem_forget(struct guest_mem *m);
 
 int guest_mem_read(const struct guest_mem *m, gpa_t gpa, void *buf,
 		   size_t len_bytes);

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -211,6 +212,25 @@ static void test_guest_mem_changes_do_not_disturb_readers(void **state)
 	assert_int_equal(r.bad, 0);
 }
 
+/* A VM whose memory comes and goes for ever needs no more for it. */
+static void test_guest_mem_forgets_old_tables(void **state)
+{
+	struct fixture *f = *state;
+	struct mallinfo2 before;
+	uint8_t extra[16];
+
+	for (int i = 0; i < 2000; i++) {
+		if (i == 1000)
+			before = mallinfo2();
+		assert_int_equal(guest_mem_add(f->m, 0x9000, 16, extra), 0);
+		assert_int_equal(guest_mem_remove(f->m, 0x9000), 0);
+		guest_mem_forget(f->m);
+	}
+	assert_true(mallinfo2().uordblks <= before.uordblks + 1000);
+	assert_true(guest_mem_valid(f->m, 0x1000, 0x2000));
+	assert_false(guest_mem_valid(f->m, 0x9000, 1));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -225,6 +245,7 @@ int main(void)
 		T(test_guest_mem_removed_region_is_gone),
 		T(test_guest_mem_readonly_region_is_never_written),
 		T(test_guest_mem_changes_do_not_disturb_readers),
+		T(test_guest_mem_forgets_old_tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
