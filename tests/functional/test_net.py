@@ -15,7 +15,7 @@ from conftest import MOTE, kernel, initrd, script
 from netns import Namespace
 from netpeer import pattern
 
-BYTES = 8 << 20
+BYTES = 4 << 20
 UDP_BYTES = 256 << 10  # netpeer.py's
 PASST_BYTES = 256 << 10  # in segments of a few hundred bytes
 HOST, GUEST = "10.77.0.1", "10.77.0.2"
@@ -26,8 +26,8 @@ dd if=/dev/urandom of=/tmp/out bs=1k count={kib} 2>/dev/null
 test "$( ({{ cat /tmp/out; {hold}; }} | nc -w 20 {host} 7001) | head -c32)" = "$(md5sum </tmp/out | head -c32)" && echo sent
 test "$(nc -w 20 {host} 7002 | md5sum | head -c32)" = {received} && echo received
 tftp -g -r x -l /tmp/x {host} && test "$(md5sum </tmp/x | head -c32)" = {udp} && echo udp
-ping -q -c2 -s {ping} {host} >/dev/null && echo ping
 """
+PING = "ping -q -c2 -s {ping} {host} >/dev/null && echo ping\n"
 ALL = ["sent", "received", "udp", "ping"]
 
 
@@ -35,8 +35,12 @@ def md5(count):
     return hashlib.md5(pattern(count)).hexdigest()
 
 
-def transfers(host=HOST, ping=8000, count=BYTES, hold="true"):
-    return TRANSFERS.format(host=host, ping=ping, hold=hold, kib=count >> 10, received=md5(count), udp=md5(min(count, UDP_BYTES)))
+def transfers(host=HOST, count=BYTES, hold="true"):
+    return TRANSFERS.format(host=host, hold=hold, kib=count >> 10, received=md5(count), udp=md5(min(count, UDP_BYTES)))
+
+
+def ping(size=8000):
+    return PING.format(host=HOST, ping=size)
 
 
 def static(device="eth0", address=GUEST):
@@ -79,7 +83,7 @@ def test_tap_with_four_queues_and_a_link_that_flaps(run, ctl, namespace, tmp_pat
     socket = tmp_path / "monitor"
     vm = run("-n", "tap=tap0,queues=4,id=front,mac=02:00:00:00:00:07", "-c", "4", "--monitor", socket,
              params=script(static() + FEATURES + "cat /sys/class/net/eth0/mtu /sys/class/net/eth0/address\n"
-                           "ls -d /sys/class/net/eth0/queues/rx-* | wc -l\n" + transfers(ping=8900) +
+                           "ls -d /sys/class/net/eth0/queues/rx-* | wc -l\n" + transfers() + ping(8900) +
                            "echo flap\n"
                            "until test $(cat /sys/class/net/eth0/carrier) = 0; do sleep 0.1; done\n"
                            "ping -q -c1 -W1 10.77.0.1 >/dev/null || echo down\n"
@@ -108,7 +112,7 @@ def test_vhost(guest, namespace, params):
     net.peer("serve", HOST, str(BYTES))
     fds = [] if params else net.tap_fds("tap0", queues)
     backend = "fd=" + ":".join(map(str, fds)) if fds else "tap=tap0"
-    out, vm = guest(static() + FEATURES + transfers(), "-n", f"{backend},vhost=on", "-c", "2", params=params, pass_fds=fds,
+    out, vm = guest(static() + FEATURES + transfers() + ping(), "-n", f"{backend},vhost=on", "-c", "2", params=params, pass_fds=fds,
                     preexec_fn=net.enter)
     for fd in fds:
         os.close(fd)
@@ -126,7 +130,7 @@ def test_passt_and_a_stream(guest, namespace, tmp_path):
     inside.ip("link set veth1 up")
     inside.ip("route add default via 10.99.0.1")
     # passt takes its gateway's address for the host's loopback. Debian 12's forgets a connection whose guest has closed its half:
-    # this one holds it open until the answer is there.
+    # this one holds it open until the answer is there. Nor may passt, as nobody, send a ping.
     outside.ip("addr add 10.98.0.1/32 dev lo")
     outside.peer("serve", "10.98.0.1", str(PASST_BYTES))
     outside.peer("frames", str(tmp_path / "frames"))
@@ -135,7 +139,7 @@ def test_passt_and_a_stream(guest, namespace, tmp_path):
         sed -i 's/^ip addr.*/test "$1" = bound \\&\\& { & ; }/' /tmp/dhcp; chmod +x /tmp/dhcp
         ip link set eth0 up; udhcpc -q -n -i eth0 -s /tmp/dhcp >/dev/null 2>&1 && echo dhcp
         ip -4 -o addr show eth0 | awk '{print $4}'
-        """ + static("eth1") + f"ping -q -c3 -s 1400 {HOST} >/dev/null && echo frames\n" + transfers("10.98.0.1", 100, PASST_BYTES, "sleep 3"),
+        """ + static("eth1") + f"ping -q -c3 -s 1400 {HOST} >/dev/null && echo frames\n" + transfers("10.98.0.1", PASST_BYTES, "sleep 3"),
         "-n", "user", "-n", f"unix={tmp_path / 'frames'},id=frames", preexec_fn=inside.enter)
     assert out.split()[0] == "dhcp" and "10.99.0.2/24" in out
     assert [line for line in out.splitlines() if line in ["frames"] + ALL[:3]] == ["frames"] + ALL[:3]
