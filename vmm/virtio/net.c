@@ -79,12 +79,12 @@ int net_apply_offloads(struct virtio_net *n, uint64_t guest_offloads)
 
 static int start_pair(struct net_pair *p)
 {
-	return p->vhost ? net_vhost_start(p) : net_pair_start(p);
+	return p->net->vhost ? net_vhost_start(p) : net_pair_start(p);
 }
 
 static void stop_pair(struct net_pair *p)
 {
-	if (p->vhost)
+	if (p->net->vhost)
 		net_vhost_stop(p);
 	else
 		net_pair_stop(p);
@@ -161,7 +161,7 @@ static void net_handle_queue(struct virtio_device *d, unsigned int index)
 	if (index / 2 >= n->pair_count)
 		return;
 	p = n->pairs[index / 2];
-	if (p->vhost)
+	if (n->vhost)
 		return;
 	if (index % 2)
 		net_pair_transmit(p);
@@ -207,9 +207,8 @@ static void net_interrupts_changed(struct virtio_device *d)
 {
 	struct virtio_net *n = to_net(d);
 
-	for (unsigned int i = 0; i < n->pair_count; i++)
-		if (n->pairs[i]->vhost)
-			net_vhost_rewire(n->pairs[i]);
+	for (unsigned int i = 0; n->vhost && i < n->pair_count; i++)
+		net_vhost_rewire(n->pairs[i]);
 }
 
 /* ---- machine lock -------------------------------------------------------- */
@@ -305,15 +304,14 @@ static void link_on_loop(void *opaque)
 	struct virtio_net *n = opaque;
 
 	/* vhost would not notice. */
-	for (unsigned int i = 0; i < n->pair_count; i++)
-		if (n->pairs[i]->vhost && !net_link_up(n))
+	for (unsigned int i = 0; n->vhost && i < n->pair_count; i++)
+		if (!net_link_up(n))
 			net_vhost_stop(n->pairs[i]);
 	if (n->working && start_pairs(n))
 		net_broken(n);
 	/* What came before the change is not for after it. */
-	for (unsigned int i = 0; i < n->enabled_pairs; i++)
-		if (!n->pairs[i]->vhost)
-			net_pair_receive(n->pairs[i]);
+	for (unsigned int i = 0; !n->vhost && i < n->enabled_pairs; i++)
+		net_pair_receive(n->pairs[i]);
 }
 
 void virtio_net_set_link(struct virtio_device *d, bool up)
@@ -374,7 +372,7 @@ int virtio_net_set_backend(struct virtio_device *d, struct net_backend *b,
 
 	/* A driver that is to come may want all that was offered. */
 	if (lacking || b->pairs < n->pair_count ||
-	    (n->pairs[0]->vhost && !b->headers))
+	    (n->vhost && !b->headers))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
 				       "%s: the other back end lacks features "
 				       "0x%llx or queues", n->id,
@@ -417,7 +415,7 @@ static void net_free(struct virtio_net *n)
 	for (unsigned int i = 0; n->pairs && i < n->pair_count; i++) {
 		if (!n->pairs[i])
 			continue;
-		net_vhost_deinit(n->pairs[i]);
+		vhost_close(&n->pairs[i]->vhost);
 		free(n->pairs[i]);
 	}
 	free(n->pairs);
@@ -466,8 +464,7 @@ static int make_pairs(struct virtio_net *n)
 		p->net = n;
 		p->index = i;
 		p->watch.fd = -1;
-		p->call_fds[0] = p->call_fds[1] = -1;
-		p->call_watches[0].fd = p->call_watches[1].fd = -1;
+		p->vhost = (struct vhost)VHOST_INIT;
 	}
 	return n->pairs ? 0 : -ENOMEM;
 }
@@ -504,6 +501,7 @@ int virtio_net_create(struct virtio_device **out,
 		return error_errno(e, ret, "virtio-net");
 	n->backend = p->backend;
 	n->pair_count = p->backend->pairs;
+	n->vhost = p->vhost;
 	n->id = strdup(p->id);
 	n->link_up = true;
 	memcpy(n->first_mac, p->mac, sizeof(n->first_mac));
@@ -516,7 +514,7 @@ int virtio_net_create(struct virtio_device **out,
 	if (ret)
 		goto err_free;
 	n->enabled_pairs = n->pair_count;
-	ret = p->vhost ? net_vhost_init(n, e) : 0;
+	ret = n->vhost ? net_vhost_init(n, p, e) : 0;
 	if (!ret && (ret = net_enable_pairs(n, 1)))
 		error_errno(e, ret, "%s: cannot detach its queues", n->id);
 	if (ret)

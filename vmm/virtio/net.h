@@ -21,6 +21,9 @@ struct virtio_net_params {
 	uint8_t mac[6];
 	struct net_backend *backend;
 	bool vhost;		/* the kernel moves the packets */
+	/* With vhost: open handles, one a pair, of which it takes duplicates;
+	 * NULL: it opens its own. */
+	const int *vhost_fds;
 };
 
 /* What went through since creation; bytes are of frames. Not with vhost. */

@@ -12,8 +12,8 @@
 
 #include <linux/virtio_net.h>
 
-#include "net/vhost.h"
 #include "virtio/net.h"
+#include "virtio/vhost.h"
 
 #define NET_QUEUE_SIZE	256
 #define NET_CTRL_SIZE	64
@@ -66,16 +66,16 @@ struct net_pair {
 	struct iovec send_iov[NET_CHAIN_IOV];
 	struct net_counters received, sent;
 
-	struct vhost_net *vhost;	/* NULL: user space */
+	struct vhost vhost;		/* fd is -1: user space */
 	bool vhost_running;
-	int call_fds[2];		/* eventfds; -1 without vhost */
-	struct loop_watch call_watches[2];
+	struct vhost_queue vhost_queues[2];
 };
 
 struct virtio_net {
 	struct virtio_device dev;
 	char *id;
 	struct net_backend *backend;
+	bool vhost;			/* the kernel moves the packets */
 	unsigned int pair_count;
 	struct net_pair **pairs;
 	uint8_t first_mac[6];		/* as created */
@@ -126,8 +126,8 @@ void net_pair_transmit(struct net_pair *p);
 void net_ctrl_handle(struct virtio_net *n);
 
 /* net_vhost.c. Main thread: */
-int net_vhost_init(struct virtio_net *n, struct error *e);
-void net_vhost_deinit(struct net_pair *p);
+int net_vhost_init(struct virtio_net *n, const struct virtio_net_params *params,
+		   struct error *e);
 /* Loop's thread: */
 int net_vhost_start(struct net_pair *p);
 void net_vhost_stop(struct net_pair *p);

@@ -87,9 +87,12 @@ static int set_memory(const struct vhost *v, const struct guest_mem *mem)
 
 int vhost_prepare(const struct vhost *v, const struct virtio_device *d)
 {
-	uint64_t features = d->features;
-	int ret = control(v, VHOST_SET_FEATURES, &features);
+	uint64_t features;
+	int ret = vhost_features(v, &features);
 
+	features &= d->features;
+	if (!ret)
+		ret = control(v, VHOST_SET_FEATURES, &features);
 	return ret ? ret : set_memory(v, d->mem);
 }
 

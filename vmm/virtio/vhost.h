@@ -33,7 +33,8 @@ int vhost_open(struct vhost *v, const char *path);
 int vhost_adopt(struct vhost *v, int fd);
 void vhost_close(struct vhost *v);
 int vhost_features(const struct vhost *v, uint64_t *features);
-/* The negotiated features, and the guest's memory as it is now. */
+/* The negotiated features that are the kernel's business, and the guest's memory
+ * as it is now. */
 int vhost_prepare(const struct vhost *v, const struct virtio_device *d);
 
 /*
