@@ -92,6 +92,12 @@ struct config_net {
 	uint8_t mac_bytes[6];
 	unsigned int queues;	/* pairs, 1.. after validation */
 	bool vhost;
+	/* Of the monitor: */
+	char *netdev;		/* the description it is made from, or NULL */
+	bool fds_lent;		/* fds stay the caller's: duplicates are used */
+	/* Open vhost-net handles, borrowed by its device's creation. */
+	int vhost_fds[CONFIG_MAX_NET_QUEUES];
+	unsigned int vhost_fd_count;	/* 0: none, or one a queue */
 };
 
 enum config_rootfs_type { ROOTFS_DISK, ROOTFS_PMEM, ROOTFS_INITRD };
@@ -189,6 +195,8 @@ int config_check_paths(const struct vm_config *c, struct error *e);
 
 /* The part for nets (config_net.c); the UUID is there. */
 int config_check_nets(struct vm_config *c, struct error *e);
+/* The same for one of the monitor's, which has an id. */
+int config_check_net(const char *uuid, struct config_net *n, struct error *e);
 
 /* A JSON document into c (defaults already there); unknown keys are errors. */
 int config_json_load(struct vm_config *c, const char *path, struct error *e);

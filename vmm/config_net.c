@@ -19,6 +19,7 @@ void config_net_deinit(struct config_net *n)
 	free(n->fd);
 	free(n->unix_path);
 	free(n->mac);
+	free(n->netdev);
 }
 
 static char *copy_string(const char *text, bool *failed)
@@ -39,6 +40,7 @@ int config_net_copy(struct config_net *dst, const struct config_net *src)
 	dst->fd = copy_string(src->fd, &failed);
 	dst->unix_path = copy_string(src->unix_path, &failed);
 	dst->mac = copy_string(src->mac, &failed);
+	dst->netdev = copy_string(src->netdev, &failed);
 	if (failed)
 		config_net_deinit(dst);
 	return failed ? -ENOMEM : 0;
@@ -149,7 +151,7 @@ static int check_backend(struct config_net *n, struct error *e)
 							       "none");
 	if (n->tap)
 		ret = check_tap(n, e);
-	else if (n->fd)
+	else if (n->fd && !n->fds_lent)
 		ret = parse_fds(n, e);
 	if (ret)
 		return ret;
@@ -216,6 +218,16 @@ static int check_mac(const char *uuid, struct config_net *n, struct error *e)
 		return error_config(e, -EINVAL, "--net: mac %s is no address",
 				    n->mac);
 	return 0;
+}
+
+int config_check_net(const char *uuid, struct config_net *n, struct error *e)
+{
+	struct vm_config c = { .nets = n, .net_count = 1 };
+	int ret = check_id(&c, n, e);
+
+	if (!ret)
+		ret = check_backend(n, e);
+	return ret ? ret : check_mac(uuid, n, e);
 }
 
 int config_check_nets(struct vm_config *c, struct error *e)

@@ -3,9 +3,11 @@
 #include "devices.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "block/vhd.h"
 #include "virtio/9p.h"
@@ -141,13 +143,35 @@ static int boot_nets(struct devices *d, struct error *e)
 	return ret;
 }
 
-static int open_backend(struct net_backend **out, const struct config_net *n,
-			struct error *e)
+static int adopt_tap(struct net_backend **out, const struct config_net *n,
+		     struct error *e)
+{
+	int fds[CONFIG_MAX_NET_QUEUES], ret = 0;
+	unsigned int count = 0;
+
+	if (!n->fds_lent)
+		return net_tap_adopt(out, n->fds, n->fd_count, !n->vhost, e);
+	for (; !ret && count < n->fd_count; count++) {
+		fds[count] = fcntl(n->fds[count], F_DUPFD_CLOEXEC, 0);
+		if (fds[count] < 0)
+			ret = error_errno(e, -errno, "descriptor %d",
+					  n->fds[count]);
+	}
+	if (!ret)
+		ret = net_tap_adopt(out, fds, count, !n->vhost, e);
+	while (ret && count--)
+		if (fds[count] >= 0)
+			close(fds[count]);
+	return ret;
+}
+
+int devices_open_net(struct net_backend **out, const struct config_net *n,
+		     struct error *e)
 {
 	if (n->tap)
 		return net_tap_create(out, n->tap, n->queues, !n->vhost, e);
 	if (n->fd)
-		return net_tap_adopt(out, n->fds, n->fd_count, !n->vhost, e);
+		return adopt_tap(out, n, e);
 	if (n->unix_path)
 		return net_stream_connect(out, n->unix_path, e);
 	return net_passt_create(out, e);
@@ -158,16 +182,20 @@ static int create_net(struct virtio_device **out,
 		      const void *config, struct error *e)
 {
 	const struct config_net *n = config;
-	struct virtio_net_params net = { .id = id, .vhost = n->vhost };
-	int ret = open_backend(&net.backend, n, e);
+	struct virtio_net_params net = {
+		.id = n->id, .vhost = n->vhost,
+		.vhost_fds = n->vhost_fd_count ? n->vhost_fds : NULL,
+	};
+	int ret = devices_open_net(&net.backend, n, e);
 
+	(void)id;
 	if (ret)
-		return error_prefix(e, ret, "--net %s", id);
+		return error_prefix(e, ret, "net %s", n->id);
 	memcpy(net.mac, n->mac_bytes, sizeof(net.mac));
 	ret = virtio_net_create(out, &net, p->mem, p->io_loop, e);
 	if (ret) {
 		net_backend_destroy(net.backend);
-		error_prefix(e, ret, "--net %s", id);
+		error_prefix(e, ret, "net %s", n->id);
 	}
 	return ret;
 }

@@ -23,6 +23,7 @@
 #include "virtio/balloon.h"
 
 struct devices;
+struct net_backend;
 struct virtio_pci;
 struct vsock;
 
@@ -93,6 +94,10 @@ void *devices_copy_config(const struct device *device, const void *config);
 void devices_set_config(struct device *device, void *copy, bool keep);
 /* The guest has been asked to let the device go. */
 void devices_mark_removing(struct device *device);
+
+/* What a network device's packets go to; n is checked. */
+int devices_open_net(struct net_backend **out, const struct config_net *n,
+		     struct error *e);
 
 /* All devices in the order of their making: start with this, go on by next. */
 struct device *devices_first(const struct devices *d);

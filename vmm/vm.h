@@ -93,7 +93,8 @@ int vm_powerdown(struct vm *vm, struct error *e);
 /* As a press of the reset button: the guest starts anew. */
 int vm_reset(struct vm *vm, struct error *e);
 int vm_inject_nmi(struct vm *vm, struct error *e);
-/* Plugs the cable of a network device in or out. -ENOENT: DeviceNotFound. */
+/* Plugs the cable of a network device in or out, by the id of it or of what it
+ * is made from (config_net.netdev). -ENOENT: DeviceNotFound. */
 int vm_set_link(struct vm *vm, const char *id, bool up, struct error *e);
 /* SIGWINCH: the consoles on the terminal look at its size again. */
 void vm_terminal_resized(struct vm *vm);

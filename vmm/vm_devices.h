@@ -12,6 +12,7 @@
 #define MOTE_VM_DEVICES_H
 
 #include "devices.h"
+#include "virtio/net.h"
 #include "vm.h"
 
 /* devices_add(), and the guest hears of it. -EPERM: the VM has ended. */
@@ -51,6 +52,21 @@ bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,
  */
 int vm_disk_replace(struct vm *vm, struct device *device,
 		    const struct config_disk *c, struct error *e);
+/*
+ * Gives a network device another back end, that of c, which is checked; vhost is
+ * as it was. What does not work changes nothing. See virtio_net_set_backend().
+ */
+int vm_nic_replace(struct vm *vm, struct device *device,
+		   const struct config_net *c, struct error *e);
+
+struct vm_nic_state {
+	bool link_up;
+	/* Without vhost; see virtio_net_count(). */
+	struct virtio_net_counters received, sent;
+};
+
+void vm_nic_state(struct vm *vm, const struct device *device,
+		  struct vm_nic_state *out);
 /* "raw" or "vhd", by the name of the file. */
 const char *vm_image_format(const char *path);
 /* The slot of a DEVICE_PMEM. */

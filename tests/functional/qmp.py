@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A QMP client of the tests' own."""
 
+import array
 import json
+import os
 import socket
 import time
 
@@ -50,6 +52,13 @@ class Session:
         answer = self.reply(name, **arguments)
         assert "return" in answer, answer
         return answer["return"]
+
+    def getfd(self, name, fd):
+        """Hands a descriptor over, and closes it here."""
+        message = json.dumps({"execute": "getfd", "id": "getfd", "arguments": {"fdname": name}}).encode() + b"\n"
+        self.socket.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+        os.close(fd)
+        assert self.read() == {"return": {}, "id": "getfd"}
 
     def event(self, name):
         for event in self.events:

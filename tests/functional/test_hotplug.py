@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from netns import Namespace
 from qmp import Session
 
 
@@ -176,6 +177,74 @@ def test_pmem_comes_and_goes(boot, tmp_path):
         assert (tmp_path / turn.decode()).read_bytes()[:3] == b"THE"
         g.monitor.command("pmem-remove", slot=0)
         g.wait_for("[ ! -e /dev/pmem0 ]")
+
+
+def ping(g, host, count=3):
+    g.sh(f"ping -q -c{count} -i 0.2 -W5 {host} >/dev/null")
+
+
+def nic_up(g, pci):
+    g.wait_for(f"[ -e /sys/bus/pci/devices/{pci}/virtio*/net/eth0 ]")
+    g.sh("ip addr add 10.77.0.2/24 dev eth0; ip addr add 10.77.1.2/24 dev eth0; ip link set eth0 up")
+
+
+def test_nics_come_and_go(boot):
+    for module in ("tun", "vhost_net", "af_packet"):
+        subprocess.run(["/sbin/modprobe", "-q", module])
+    net = Namespace()
+    try:
+        net.tap("tap0", "10.77.0.1/24", queues=2)
+        net.tap("tap1", "10.77.1.1/24")
+        g = boot("-c", "2", preexec_fn=net.enter)
+        g.sh("modprobe virtio_net")
+        nics_of_descriptors(g, net)
+        nics_by_name(g)
+    finally:
+        net.close()
+
+
+def nics_of_descriptors(g, net):
+    """As govmm does it, of the tap's queues and of vhost-net; and again with the same."""
+    for i, fd in enumerate(net.tap_fds("tap0", 2)):
+        g.monitor.getfd(f"fd{i}", fd)
+        g.monitor.getfd(f"vhost{i}", os.open("/dev/vhost-net", os.O_RDWR))
+    g.monitor.command("netdev_add", type="tap", id="net", fds="fd0:fd1", vhost=True, vhostfds="vhost0:vhost1")
+    for _ in range(2):
+        g.monitor.command("device_add", driver="virtio-net-pci", id="nic", netdev="net", mac="02:00:00:00:00:07", mq="on",
+                          vectors=6, bus="pcie.2", addr="3", romfile="")
+        nic_up(g, "0000:02:03.0")
+        g.sh("[ $(cat /sys/class/net/eth0/address) = 02:00:00:00:00:07 ] && [ $(ls -d /sys/class/net/eth0/queues/rx-* | wc -l) = 2 ]")
+        ping(g, "10.77.0.1")
+        assert "in use" in g.monitor.reply("netdev_del", id="net")["error"]["desc"]
+        g.delete("nic")
+        g.wait_for("[ ! -e /sys/class/net/eth0 ]")
+    g.monitor.command("netdev_del", id="net")
+
+
+def nics_by_name(g):
+    """The counters are the guest's; the cable is pulled; and it ends at another interface."""
+    before = held(g.pid())
+    nic = g.monitor.command("nic-add", backend="tap=tap0,queues=2")
+    nic_up(g, nic["pci"])
+    ping(g, "10.77.0.1", 20)
+    counted = g.monitor.command("stats", types=["nic"])["nic"][0]
+    bytes_, packets = map(int, g.sh("cd /sys/class/net/eth0/statistics; echo $(cat tx_bytes tx_packets); cd /").split())
+    assert counted["mac"] == nic["mac"] and counted["link"] == "up"
+    assert 20 <= counted["sent-packets"] <= packets <= counted["sent-packets"] + 5
+    assert 20 * 98 <= counted["sent-bytes"] <= bytes_ and counted["received-packets"] >= 20
+    g.monitor.command("nic-update", id=nic["id"], link="down")
+    g.wait_for("[ $(cat /sys/class/net/eth0/carrier) = 0 ]")
+    error = g.monitor.reply("nic-update", id=nic["id"], backend="tap=tap1")["error"]
+    assert error["class"] in ("NotSupported", "InvalidConfig"), error
+    g.monitor.command("nic-remove", id=nic["id"])
+    assert held(g.pid()) == before
+
+    nic = g.monitor.command("nic-add", id="again", backend="tap=tap0")
+    nic_up(g, nic["pci"])
+    ping(g, "10.77.0.1")
+    g.monitor.command("nic-update", id="again", backend="tap=tap1", link="up")
+    ping(g, "10.77.1.1")
+    g.monitor.command("nic-remove", id="again")
 
 
 def test_devices_before_the_start_are_there_from_the_start(run, tmp_path):

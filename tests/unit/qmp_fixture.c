@@ -85,6 +85,7 @@ struct virtio_pci {
 
 struct device_spec fake_spec;
 struct config_disk fake_disk;
+struct config_net fake_nic;
 char fake_source[64];
 
 static void destroy_device(struct vm *vm, struct device *d)
@@ -98,6 +99,8 @@ static void destroy_device(struct vm *vm, struct device *d)
 		config_disk_deinit(d->config);
 	if (d->type == DEVICE_PMEM)
 		config_pmem_deinit(d->config);
+	if (d->type == DEVICE_NET)
+		config_net_deinit(d->config);
 	free(d->config);
 	free(d->pci);
 	free(d->id);
@@ -109,8 +112,12 @@ static void note_spec(const struct device_spec *spec)
 	fake_spec = *spec;
 	config_disk_deinit(&fake_disk);
 	memset(&fake_disk, 0, sizeof(fake_disk));
+	config_net_deinit(&fake_nic);
+	memset(&fake_nic, 0, sizeof(fake_nic));
 	fake_source[0] = '\0';
-	if (spec->type == DEVICE_DISK)
+	if (spec->type == DEVICE_NET)
+		assert_int_equal(config_net_copy(&fake_nic, spec->config), 0);
+	else if (spec->type == DEVICE_DISK)
 		assert_int_equal(config_disk_copy(&fake_disk, spec->config), 0);
 	else if (spec->type == DEVICE_RNG && spec->config)
 		snprintf(fake_source, sizeof(fake_source), "%s",
@@ -135,6 +142,9 @@ int vm_device_add(struct vm *vm, const struct device_spec *spec,
 	} else if (spec->type == DEVICE_PMEM) {
 		d->config = malloc(sizeof(struct config_pmem));
 		assert_int_equal(config_pmem_copy(d->config, spec->config), 0);
+	} else if (spec->type == DEVICE_NET) {
+		d->config = malloc(sizeof(struct config_net));
+		assert_int_equal(config_net_copy(d->config, spec->config), 0);
 	}
 	d->pci->f.bus = spec->bus < 0 ? 0 : (uint8_t)spec->bus;
 	d->pci->f.slot = spec->slot < 0 ? (uint8_t)++vm->next_slot :
@@ -227,6 +237,26 @@ int vm_disk_replace(struct vm *vm, struct device *device,
 	disk->format = c->format;
 	disk->readonly = c->readonly;
 	return 0;
+}
+
+int vm_nic_replace(struct vm *vm, struct device *device,
+		   const struct config_net *c, struct error *e)
+{
+	(void)device;
+	if (refused(vm, "nic-update", e))
+		return -EPERM;
+	config_net_deinit(&vm->nic);
+	return config_net_copy(&vm->nic, c);
+}
+
+void vm_nic_state(struct vm *vm, const struct device *device,
+		  struct vm_nic_state *out)
+{
+	(void)device;
+	*out = (struct vm_nic_state){
+		.link_up = !vm->link_down,
+		.received = { 1, 2, 3, 4 }, .sent = { 5, 6, 7, 8 },
+	};
 }
 
 const char *vm_image_format(const char *path)
@@ -434,6 +464,9 @@ int qmp_teardown(void **state)
 		destroy_device(&q->vm, q->vm.devices);
 	config_disk_deinit(&fake_disk);
 	memset(&fake_disk, 0, sizeof(fake_disk));
+	config_net_deinit(&fake_nic);
+	memset(&fake_nic, 0, sizeof(fake_nic));
+	config_net_deinit(&q->vm.nic);
 	loop_destroy(q->loop);
 	unlink(q->path);
 	assert_int_equal(rmdir(q->dir), 0);

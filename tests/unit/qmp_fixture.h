@@ -36,6 +36,7 @@ struct vm {
 	bool link_down;		/* of net0 */
 	uint64_t balloon_bytes;	/* 0: no balloon */
 	uint64_t available_bytes;	/* what it said last */
+	struct config_net nic;	/* that nic-update gave, strings copied */
 };
 
 struct qmp {
@@ -65,9 +66,10 @@ void fake_vm_event(struct vm *vm, enum vm_event event, bool by_guest,
 
 /* The guest lets a device go that it was asked for: there must be one. */
 void fake_vm_let_go(struct vm *vm, const char *id);
-/* The spec that the last device was made from, its disk and its rng source. */
+/* The spec that the last device was made from, its disk, NIC and rng source. */
 extern struct device_spec fake_spec;
 extern struct config_disk fake_disk;
+extern struct config_net fake_nic;
 extern char fake_source[64];
 
 /* Lets the loop do all it has to do. */

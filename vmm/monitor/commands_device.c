@@ -40,6 +40,7 @@ static int add_rng(struct session *s, struct json_object *args,
 
 const struct driver drivers[] = {
 	{ "virtio-blk-pci", driver_blk_props, driver_blk_add },
+	{ "virtio-net-pci", driver_net_props, driver_net_add },
 	{ "virtio-rng-pci", rng_props, add_rng },
 	{ "virtio-balloon-pci", driver_balloon_props, driver_balloon_add },
 	{ "vhost-vsock-pci", driver_vsock_props, driver_vsock_add },

@@ -74,6 +74,65 @@ int session_named_fd(struct session *s, const char *name, struct error *e)
 	return fd;
 }
 
+/* The next of NAME[:NAME...] into buf, which has room for all; false: none. */
+static bool next_name(const char **names, char *buf)
+{
+	size_t len;
+
+	if (!*names)
+		return false;
+	len = strcspn(*names, ":");
+	memcpy(buf, *names, len);
+	buf[len] = '\0';
+	*names = (*names)[len] ? *names + len + 1 : NULL;
+	return true;
+}
+
+static int list_fds(struct session *s, const char *names, char *name, int *fds,
+		    unsigned int max, unsigned int *count, struct error *e)
+{
+	for (*count = 0; next_name(&names, name); ++*count) {
+		const struct named_fd *n = *find_named(s, name);
+
+		if (!n)
+			return error_set(e, -ENOENT, "File descriptor named "
+					 "'%s' not found", name);
+		if (*count == max)
+			return error_set(e, -E2BIG, "more than %u descriptors",
+					 max);
+		for (unsigned int i = 0; i < *count; i++)
+			if (fds[i] == n->fd)
+				return error_set(e, -EINVAL, "descriptor '%s' "
+						 "is there twice", name);
+		fds[*count] = n->fd;
+	}
+	return 0;
+}
+
+int session_list_fds(struct session *s, const char *names, int *fds,
+		     unsigned int max, unsigned int *count, struct error *e)
+{
+	char *name = malloc(strlen(names) + 1);
+	int ret = name ? list_fds(s, names, name, fds, max, count, e) :
+			 error_set(e, -ENOMEM, "out of memory");
+
+	free(name);
+	return ret;
+}
+
+void session_drop_fds(struct session *s, const char *names)
+{
+	char *name = malloc(strlen(names) + 1);
+
+	while (name && next_name(&names, name)) {
+		int fd = take_named(s, name);
+
+		if (fd >= 0)
+			close(fd);
+	}
+	free(name);
+}
+
 void session_close_fds(struct session *s)
 {
 	while (s->fd_count)

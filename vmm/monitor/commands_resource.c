@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* supported, stats and properties. Main thread. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -25,7 +26,7 @@ static const struct {
 } resources[] = {
 	{ "pmem", OP_ADD | OP_REMOVE },
 	{ "disk", OP_ADD | OP_REMOVE | OP_UPDATE },
-	{ "nic", 0 },
+	{ "nic", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "share", 0 },
 	{ "pci", OP_ADD | OP_REMOVE },
 	{ "memory", 0 },
@@ -152,6 +153,51 @@ static struct json_object *get_disks(struct vm *vm)
 	return list;
 }
 
+/* The kernel counts what vhost moves, on its interface: null here. */
+static void put_counters(struct json_object *o, const char *direction,
+			 const struct virtio_net_counters *c, bool known)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counters[] = {
+		{ "bytes", c->bytes }, { "packets", c->packets },
+		{ "errors", c->errors }, { "drops", c->drops },
+	};
+	char key[32];
+
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+		snprintf(key, sizeof(key), "%s-%s", direction,
+			 counters[i].name);
+		put(o, key, known ? json_object_new_uint64(counters[i].value) :
+				    NULL);
+	}
+}
+
+static struct json_object *get_nics(struct vm *vm)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
+		const struct config_net *net = d->config;
+		struct vm_nic_state state;
+		struct json_object *o;
+
+		if (d->type != DEVICE_NET)
+			continue;
+		vm_nic_state(vm, d, &state);
+		o = json_object_new_object();
+		put(o, "id", text(d->id));
+		put(o, "mac", text(net->mac));
+		put(o, "link", text(state.link_up ? "up" : "down"));
+		put(o, "vhost", json_object_new_boolean(net->vhost));
+		put_counters(o, "received", &state.received, !net->vhost);
+		put_counters(o, "sent", &state.sent, !net->vhost);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 /* Started and stopped, and after the end how it was. */
 static struct json_object *get_life(struct vm *vm)
 {
@@ -191,6 +237,7 @@ static const struct subject stats_subjects[] = {
 	{ "memory", get_memory },
 	{ "cpu", get_cpus },
 	{ "disk", get_disks },
+	{ "nic", get_nics },
 	{ "life", get_life },
 	{ 0 },
 };
@@ -200,6 +247,7 @@ static const struct subject property_subjects[] = {
 	{ "memory", get_memory },
 	{ "cpu", get_cpu_counts },
 	{ "disk", get_disks },
+	{ "nic", get_nics },
 	{ "life", get_life },
 	{ 0 },
 };
@@ -275,14 +323,15 @@ static const struct command commands[] = {
 		.run = supported,
 	}, {
 		.name = "stats",
-		.help = "What the VM uses, [types]: memory, cpu, disk, life",
+		.help = "What the VM uses, [types]: memory, cpu, disk, nic, "
+			"life",
 		.args = types_args,
 		.resource = true,
 		.run = stats,
 	}, {
 		.name = "properties",
 		.help = "What the VM is, [types]: identity, memory, cpu, disk, "
-			"life",
+			"nic, life",
 		.args = types_args,
 		.resource = true,
 		.run = properties,

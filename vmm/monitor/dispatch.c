@@ -25,6 +25,7 @@ const struct command_group *const command_groups[] = {
 	&resource_commands,
 	&block_commands,
 	&net_commands,
+	&netdev_commands,
 	&vsock_commands,
 	&memory_commands,
 	NULL,

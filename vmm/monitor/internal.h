@@ -7,7 +7,8 @@
  *	framing.c	bytes → messages
  *	dispatch.c	a message → a command of the table → a reply
  *	commands_*.c	the commands, by subject
- *	block_nodes.c	images by name; objects.c: other back ends by name
+ *	block_nodes.c	images by name; netdevs.c: networks by name;
+ *			objects.c: other back ends by name
  *	props.c		values in QEMU's loose types
  *	drivers.h	what device_add can make; drivers_*.c
  *	wait.c		replies that come later
@@ -42,6 +43,7 @@ struct monitor {
 	struct object *objects;		/* objects.h */
 	struct block_node *block_nodes;	/* block_nodes.h */
 	struct set_fd *fdsets;		/* commands_fd.c */
+	struct netdev *netdevs;		/* netdevs.c */
 	bool quit;			/* the VM was ended from here */
 };
 
@@ -155,6 +157,7 @@ extern const struct command_group pmem_commands;
 extern const struct command_group resource_commands;
 extern const struct command_group block_commands;
 extern const struct command_group net_commands;
+extern const struct command_group netdev_commands;
 extern const struct command_group vsock_commands;
 extern const struct command_group memory_commands;
 
@@ -175,6 +178,12 @@ bool arg_bool(struct json_object *args, const char *name, bool fallback);
 int session_take_fd(struct session *s, struct error *e);
 /* Takes what getfd has kept under a name; the caller's. -ENOENT. */
 int session_named_fd(struct session *s, const char *name, struct error *e);
+/* The descriptors that getfd has kept under NAME[:NAME...], and goes on keeping.
+ * -ENOENT, -EINVAL: the same twice, -E2BIG. */
+int session_list_fds(struct session *s, const char *names, int *fds,
+		     unsigned int max, unsigned int *count, struct error *e);
+/* Closes those that there are. */
+void session_drop_fds(struct session *s, const char *names);
 void session_close_fds(struct session *s);
 /* A descriptor of a set, which keeps it. -ENOENT. */
 int fdset_fd(const struct monitor *m, unsigned int set, bool readonly);
@@ -187,6 +196,9 @@ struct json_object *version_json(void);
 struct device;
 int disk_find(struct vm *vm, struct json_object *args, const char *path,
 	      struct device **out, struct error *e);
+
+/* netdevs.c */
+void netdevs_destroy(struct monitor *m);
 
 /* wait.c */
 extern const struct command_arg wait_args[];

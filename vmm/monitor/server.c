@@ -148,6 +148,7 @@ void monitor_destroy(struct monitor *m)
 	objects_destroy(m);
 	block_nodes_destroy(m);
 	fdsets_destroy(m);
+	netdevs_destroy(m);
 	listener_close(&m->listener);
 	free(m);
 }

@@ -212,6 +212,12 @@ static int check_descriptor(int fd, bool *headers, struct ifreq *r,
 		return error_config(e, -EINVAL, "descriptor %d: %.15s: not "
 				    "opened with IFF_TAP and IFF_NO_PI", fd,
 				    r->ifr_name);
+	/* Whoever had it before may have left it so. */
+	if (r->ifr_flags & IFF_DETACH_QUEUE &&
+	    ioctl(fd, TUNSETQUEUE, &(struct ifreq){
+		    .ifr_flags = IFF_ATTACH_QUEUE }))
+		return error_errno(e, -errno, "descriptor %d: %.15s", fd,
+				   r->ifr_name);
 	*headers = r->ifr_flags & IFF_VNET_HDR;
 	flags = fcntl(fd, F_GETFL);
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) ||
