@@ -37,6 +37,10 @@ static const char *name_elsewhere(const char *name)
 		{ "name", "id" },	   { "network", "net" },
 		{ "netdev", "net" },	   { "no-reboot", "on-reboot" },
 		{ "S", "paused" },	   { "D", "log" },
+		{ "virtfs", "9p" },	   { "fsdev", "9p" },
+		{ "fs", "9p" },		   { "shared-dir", "9p" },
+		{ "api-sock", "monitor" }, { "api-socket", "monitor" },
+		{ "cmdline", "params" },   { "initramfs", "initrd" },
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

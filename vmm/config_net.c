@@ -146,9 +146,9 @@ static int check_backend(struct config_net *n, struct error *e)
 	int ret = 0;
 
 	if (given != 1)
-		return error_config(e, -EINVAL, "--net: %s of user, tap=NAME, "
-				    "fd=N, unix=PATH", given ? "more than one" :
-							       "none");
+		return error_config(e, -EINVAL, "--net: %s one of user, "
+				    "tap=NAME, fd=N, unix=PATH",
+				    given ? "more than" : "no back end:");
 	if (n->tap)
 		ret = check_tap(n, e);
 	else if (n->fd && !n->fds_lent)

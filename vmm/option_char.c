@@ -23,10 +23,12 @@ static bool has_path(enum config_char_kind kind)
 static int set_kind(struct config_char *out, struct json_object *object,
 			 const char *label, struct error *e)
 {
+	const char *name = "";
+
 	json_object_object_foreach(object, key, value) {
-		const char *name = *key ? key : json_object_get_string(value);
 		char where[64];
 
+		name = *key ? key : json_object_get_string(value);
 		snprintf(where, sizeof(where), "%s: %s", label, key);
 		for (int i = CHAR_STDIO; name && i <= CHAR_PTY; i++) {
 			enum config_char_kind kind = (enum config_char_kind)i;
@@ -42,8 +44,7 @@ static int set_kind(struct config_char *out, struct json_object *object,
 	}
 	return error_config(e, -EINVAL, "%s: '%s' is not one of stdio, null, "
 			    "pty, file=PATH, unix=PATH", label,
-			    json_object_to_json_string_ext(
-				    object, JSON_C_TO_STRING_PLAIN));
+			    name ? name : "null");
 }
 
 int option_char_set(struct config_char *out, struct json_object *v,

@@ -170,24 +170,69 @@ static int set_field(void *base, const struct field *f, struct json_object *v,
 	}
 }
 
+/* Other monitors' names, too far from ours for nearest_offer(). */
+static const char *name_elsewhere(const char *name)
+{
+	static const char *const names[][2] = {
+		{ "file", "path" },	      { "cache", "direct" },
+		{ "cache_type", "direct" },   { "is_read_only", "readonly" },
+		{ "ifname", "tap" },	      { "tapif", "tap" },
+		{ "host_dev_name", "tap" },   { "guest_mac", "mac" },
+		{ "maxcpus", "max" },	      { "maxmem", "max" },
+		{ "mem-path", "path" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i][0]))
+			return names[i][1];
+	return NULL;
+}
+
+/* The sub-option that was meant, most likely; fields is not empty. */
+static const struct field *nearest_field(const struct field *fields,
+					 const char *name)
+{
+	const char *ours = name_elsewhere(name);
+	struct nearest near = { .word = name };
+
+	for (const struct field *f = fields; f->name; f++) {
+		if (ours && !strcmp(f->name, ours))
+			return f;
+		nearest_offer(&near, f->name);
+	}
+	while (strcmp(fields->name, near.best))
+		fields++;
+	return fields;
+}
+
 static const struct field *find_field(const struct field *fields,
 				      const char *name, const char *label,
 				      struct error *e)
 {
-	struct nearest near = { .word = name };
-
-	for (const struct field *f = fields; f->name; f++) {
+	for (const struct field *f = fields; f->name; f++)
 		if (!strcmp(f->name, name))
 			return f;
-		nearest_offer(&near, f->name);
-	}
-	if (near.best)
-		error_config(e, -EINVAL, "%s: unknown sub-option '%s'; did you "
-			     "mean '%s'?", label, name, near.best);
-	else
-		error_config(e, -EINVAL, "%s: unknown sub-option '%s'", label,
-			     name);
+	error_config(e, -EINVAL, "%s: unknown sub-option '%s'; did you mean "
+		     "'%s'?", label, name, nearest_field(fields, name)->name);
 	return NULL;
+}
+
+/* A word that is neither the first nor has a '='. */
+static int bad_word(const struct option *o, const char *word,
+		    const char *label, struct error *e)
+{
+	const struct field *f = o->fields ? nearest_field(o->fields, word) :
+					    NULL;
+
+	if (!f)
+		return error_config(e, -EINVAL, "%s: '%s' is no sub-option (a "
+				    "comma in a value is written ,,)", label,
+				    word);
+	return error_config(e, -EINVAL, "%s: '%s' is no sub-option; did you "
+			    "mean '%s=%s'? (a comma in a value is written ,,)",
+			    label, word, f->name,
+			    f->type == FIELD_BOOL ? "on" :
+			    f->argument ? f->argument : "...");
 }
 
 static int text_object(const struct option *o, const char *text,
@@ -211,10 +256,7 @@ static int text_object(const struct option *o, const char *text,
 					   "before the '='", label,
 					   s.items[i].value);
 		else if (!key && (i > 0 || !o->bare))
-			ret = error_config(e, -EINVAL, "%s: '%s' is no "
-					   "sub-option (a comma in a value is "
-					   "written ,,)", label,
-					   s.items[i].value);
+			ret = bad_word(o, s.items[i].value, label, e);
 		else if (json_object_object_get_ex(object, key ? key : o->bare,
 						   NULL))
 			ret = error_config(e, -EINVAL, "%s: %s is given twice",

@@ -74,10 +74,12 @@ static int take_backend(struct json_object *object, bool *none,
 	if (!json_object_object_get_ex(object, "backend", &v))
 		return 0;
 	word = json_object_get_string(v);
-	if (word && !strcmp(word, "none") &&
-	    json_object_object_length(object) == 1) {
+	if (word && !strcmp(word, "none")) {
 		*none = true;
-		return 0;
+		if (json_object_object_length(object) == 1)
+			return 0;
+		return error_config(e, -EINVAL, "%s: none takes no "
+				    "sub-options", label);
 	}
 	if (!word || strcmp(word, "user"))
 		return error_config(e, -EINVAL, "%s: '%s' is not one of user, "

@@ -85,7 +85,7 @@ static const struct {
 } bad[] = {
 	{ "tap0", "'tap0' is not one of user" },
 	{ "none,id=x", "none" },
-	{ "id=x", "none of user" },
+	{ "id=x", "no back end: one of user" },
 	{ "user,tap=tap0", "more than one" },
 	{ "tap=", "empty" },
 	{ "tap=sixteen-letters-", "sixteen-letters-" },
@@ -112,6 +112,10 @@ static const struct {
 	{ "user,mac=02-00-00-00-00-01", "02-00" },
 	{ "user,id=a b", "a b" },
 	{ "user,tapp=x", "did you mean 'tap'" },
+	{ "mode=tap,tapif=t", "'mode'" },
+	{ "user,ifname=t", "did you mean 'tap'" },
+	{ "user,vhost", "did you mean 'vhost=on'" },
+	{ "none,mac=02:00:00:00:00:01", "none takes no sub-options" },
 };
 
 static void test_net_bad_options_are_named(void **state)
