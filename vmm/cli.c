@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nearest.h"
+#include "option_9p.h"
 #include "option_net.h"
 #include "option_pmem.h"
 #include "options.h"
@@ -210,7 +211,7 @@ static int pass(struct parser *p, bool apply, struct error *e)
 int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 {
 	struct parser p = { .argc = argc, .argv = argv, .out = out };
-	size_t disks, nets, pmems;
+	size_t disks, nets, pmems, shares;
 	int ret;
 
 	*out = (struct cli_run){ 0 };
@@ -221,6 +222,7 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 	disks = out->config.disk_count;
 	pmems = out->config.pmem_count;
 	nets = out->config.net_count;
+	shares = out->config.share_count;
 	if (!ret)
 		ret = pass(&p, true, e);
 	if (!ret)
@@ -229,6 +231,8 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 		ret = option_fold_pmems(&out->config, pmems, e);
 	if (!ret)
 		ret = option_fold_nets(&out->config, nets, e);
+	if (!ret)
+		ret = option_fold_9ps(&out->config, shares, e);
 	if (!ret)
 		ret = config_validate(&out->config, e);
 	if (ret)

@@ -75,11 +75,11 @@ static void help_run(FILE *out)
 	for (const struct option *o = options; o->name; o++)
 		print_option(out, o);
 	fputs("  --config FILE\n"
-	      "         a JSON document with the long names as keys (and disks "
-	      "for --disk);\n"
-	      "         options apply on top of it: scalars replace, lists "
-	      "append, the same\n"
-	      "         id replaces\n"
+	      "         a JSON document with the long names as keys (disks and "
+	      "nets for\n"
+	      "         --disk and --net); options apply on top of it: scalars "
+	      "replace, lists\n"
+	      "         append, the same id (a share: the same tag) replaces\n"
 	      "  --print-config\n"
 	      "         print the effective configuration and exit\n\n"
 	      "In a list of sub-options the first bare word is the path, back "

@@ -11,7 +11,7 @@
 #include "cli.h"
 #include "options.h"
 
-#define MAX_ARGS 12
+#define MAX_ARGS 13
 
 static int parse(struct cli_run *r, struct error *e, const char *const *args)
 {
@@ -423,11 +423,13 @@ static void test_cli_options_apply_on_top_of_the_document(void **state)
 		   "\"memory\": {\"size\": \"1G\", \"share\": true},"
 		   "\"log\": \"info,file=/l\", \"paused\": true,"
 		   "\"disks\": [{\"path\": \"a\", \"id\": \"x\"},"
-		   "{\"path\": \"b\", \"id\": \"y\", \"readonly\": true}]}");
+		   "{\"path\": \"b\", \"id\": \"y\", \"readonly\": true}],"
+		   "\"9p\": [\"/a,tag=s,allowed=x\", {\"path\": \"/b\","
+		   "\"tag\": \"t\", \"allowed\": [\"x\", \"y\"]}]}");
 	/* Wherever --config stands. */
 	accepted(&r, ARGS("-m", "2G", "-p", "two", "-d", "c,id=x", "-dd",
-			  "--log", "debug", "--paused=off", "--config",
-			  path));
+			  "--log", "debug", "--9p=/e,tag=s", "--config",
+			  path, "--paused=off"));
 	assert_string_equal(r.config.kernel, "k1");
 	assert_int_equal(r.config.param_count, 2);
 	assert_string_equal(r.config.params[0], "one");
@@ -444,6 +446,11 @@ static void test_cli_options_apply_on_top_of_the_document(void **state)
 	assert_string_equal(r.config.disks[1].path, "b");
 	assert_true(r.config.disks[1].readonly);
 	assert_string_equal(r.config.disks[2].path, "d");
+	assert_int_equal(r.config.share_count, 2);
+	assert_string_equal(r.config.shares[0].path, "/e");
+	assert_string_equal(r.config.shares[0].tag, "s");
+	assert_null(r.config.shares[0].allowed);
+	assert_string_equal(r.config.shares[1].allowed, "x:y");
 	config_deinit(&r.config);
 	/* Twice on the command line is a mistake, in the document or not. */
 	refused(ARGS("--config", path, "-d", "c,id=x", "-d", "d,id=x"),

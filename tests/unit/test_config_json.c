@@ -188,6 +188,14 @@ static const struct {
 	{ "{\"monitor\": {\"fd\": 2147483648}}", "fd" },
 	{ "{\"rootfs\": {\"type\": \"disk\"}}", "path" },
 	{ "{\"on-panic\": \"dance\"}", "dance" },
+	{ "{\"9p\": [{\"path\": \"a\", \"tag\": \"t\", \"allowed\": [1]}]}",
+	  "9p[0]: allowed: not the name" },
+	{ "{\"9p\": [{\"path\": \"a\", \"tag\": \"t\","
+	  "\"allowed\": [\"a:b\"]}]}", "a:b" },
+	{ "{\"9p\": [{\"path\": \"a\", \"tag\": \"t\","
+	  "\"allowed\": [\"a\\u0000\"]}]}", "allowed" },
+	{ "{\"9p\": [{\"path\": \"a\", \"tag\": \"t\", \"allowed\": []}]}",
+	  "allowed: empty" },
 	{ "{\"log\": {}, \"log\": {}}", "twice" },
 	{ "{\"kernel\": \"a\", \"id\": \"x\", \"kernel\": \"b\"}", "twice" },
 	{ "{\"disks\": [{\"path\": \"a:\", \"path\": \"b\"}]}", "twice" },
