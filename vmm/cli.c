@@ -9,6 +9,7 @@
 #include "nearest.h"
 #include "option_9p.h"
 #include "option_net.h"
+#include "option_override.h"
 #include "option_pmem.h"
 #include "options.h"
 
@@ -16,6 +17,8 @@
 #define OPTION_CONFIG "config"
 #define OPTION_PRINT_CONFIG "print-config"
 #define OPTION_HELP "help"
+/* Of mote restore it is something else. */
+#define OPTION_MEMORY "memory"
 
 struct parser {
 	int argc;
@@ -25,6 +28,8 @@ struct parser {
 	bool apply;		/* the second pass */
 	unsigned long long seen;	/* scalars, by index in options[] */
 	const char *config;
+	struct cli_restore *restore;	/* NULL: mote run */
+	const char *memory;		/* restore's --memory */
 };
 
 /* QEMU's and kvmtool's names, too far from ours for nearest_offer(). */
@@ -74,7 +79,7 @@ static int see_help(struct parser *p, struct error *e)
 {
 	p->out->help = true;
 	return error_config(e, -EINVAL, "the options are listed by 'mote help "
-			    "run'");
+			    "%s'", p->restore ? "restore" : "run");
 }
 
 /* The value: attached to the option, or the next word. */
@@ -91,6 +96,35 @@ static int take_value(struct parser *p, const char *name, const char *attached,
 	return 0;
 }
 
+/* What a saved VM is cannot be changed; where it finds things can. */
+static int check_restore(const struct option *o, struct error *e)
+{
+	if (option_is_override(o->name))
+		return 0;
+	return error_config(e, -EINVAL, "--%s: is as it was saved; mote restore "
+			    "cannot change it", o->name);
+}
+
+static int take_restore_memory(struct parser *p, const char *attached,
+			       struct error *e)
+{
+	int ret;
+
+	if (p->memory)
+		return error_config(e, -EINVAL, "--memory is given twice");
+	ret = take_value(p, OPTION_MEMORY, attached, &p->memory, e);
+	if (ret)
+		return ret;
+	if (!strcmp(p->memory, "fault"))
+		return error_config(e, -EINVAL, "--memory: fault is not "
+				    "supported by this version");
+	if (strcmp(p->memory, "map") && strcmp(p->memory, "copy"))
+		return error_config(e, -EINVAL, "--memory: '%s' is neither map "
+				    "nor copy", p->memory);
+	p->restore->copy = !strcmp(p->memory, "copy");
+	return 0;
+}
+
 static int take_option(struct parser *p, const struct option *o,
 		       const char *attached, struct error *e)
 {
@@ -100,6 +134,11 @@ static int take_option(struct parser *p, const struct option *o,
 	struct json_object *value;
 	int ret = 0;
 
+	if (p->restore && !strcmp(o->name, OPTION_MEMORY))
+		return take_restore_memory(p, attached, e);
+	ret = p->restore ? check_restore(o, e) : 0;
+	if (ret)
+		return ret;
 	strncat(label, o->name, sizeof(label) - 3);
 	if (attached)
 		text = attached;
@@ -148,7 +187,7 @@ static int take_long(struct parser *p, const char *word, struct error *e)
 		return error_config(e, -EINVAL, "unknown option '%s'", word);
 	memcpy(name, word + 2, len - 2);
 	name[len - 2] = '\0';
-	if (!strcmp(name, OPTION_CONFIG))
+	if (!strcmp(name, OPTION_CONFIG) && !p->restore)
 		return take_config(p, attached, e);
 	if (!strcmp(name, OPTION_PRINT_CONFIG) && !attached) {
 		p->out->print_config = true;
@@ -183,13 +222,17 @@ static int take_word(struct parser *p, struct error *e)
 {
 	const char *word = p->argv[p->next++];
 
-	/* Behind `--` there can only be words, and mote run takes none. */
+	/* Behind `--` there can only be words; the next is looked at. */
 	if (!strcmp(word, "--")) {
 		if (p->next == p->argc)
 			return 0;
-		word = p->argv[p->next];
+		word = p->argv[p->next++];
 	} else if (word[0] == '-' && word[1]) {
 		return take_dashed(p, word, e);
+	}
+	if (p->restore && !p->restore->saved) {
+		p->restore->saved = word;
+		return 0;
 	}
 	return error_config(e, -EINVAL, "'%s' is not an option", word);
 }
@@ -201,7 +244,9 @@ static int pass(struct parser *p, bool apply, struct error *e)
 	p->apply = apply;
 	p->next = 0;
 	p->seen = 0;
-	p->config = NULL;
+	p->config = p->memory = NULL;
+	if (p->restore)
+		p->restore->saved = NULL;
 	while (!ret && p->next < p->argc)
 		ret = take_word(p, e);
 	return ret;
@@ -237,5 +282,35 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 		ret = config_validate(&out->config, e);
 	if (ret)
 		config_deinit(&out->config);
+	return ret;
+}
+
+int cli_parse_restore(int argc, char **argv, struct cli_restore *out,
+		      struct error *e)
+{
+	struct cli_run *run = &out->run;
+	struct parser p = { .argc = argc, .argv = argv, .out = run,
+			    .restore = out };
+	size_t disks, pmems;
+	int ret;
+
+	*run = (struct cli_run){ 0 };
+	out->copy = false;
+	config_init(&run->config);
+	ret = pass(&p, false, e);
+	if (!ret && !out->saved)
+		ret = error_config(e, -EINVAL, "mote restore: no directory");
+	if (!ret)
+		ret = out->load(out, &run->config, e);
+	disks = run->config.disk_count;
+	pmems = run->config.pmem_count;
+	if (!ret)
+		ret = pass(&p, true, e);
+	if (!ret)
+		ret = option_override(&run->config, disks, pmems, e);
+	if (!ret)
+		ret = config_validate(&run->config, e);
+	if (ret)
+		config_deinit(&run->config);
 	return ret;
 }

@@ -21,6 +21,23 @@ struct cli_run {
 /* argv[0] is the first option. Errors have the class InvalidConfig. */
 int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e);
 
+struct cli_restore {
+	struct cli_run run;
+	const char *saved;	/* what to restore: a word of argv */
+	bool copy;		/* --memory copy; else map */
+	/* Opens what was saved and puts its configuration into *c. */
+	int (*load)(struct cli_restore *r, struct vm_config *c,
+		    struct error *e);
+	void *opaque;		/* load's */
+};
+
+/*
+ * The same for `mote restore`. load and opaque are the caller's; load is called
+ * once, when the command line is well-formed.
+ */
+int cli_parse_restore(int argc, char **argv, struct cli_restore *out,
+		      struct error *e);
+
 /* topic NULL: the overview; false: no such command. */
 bool cli_help(FILE *out, const char *topic);
 /* The command nearest to a mistyped name, or NULL. */

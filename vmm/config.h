@@ -200,6 +200,9 @@ int config_check_net(const char *uuid, struct config_net *n, struct error *e);
 
 /* A JSON document into c (defaults already there); unknown keys are errors. */
 int config_json_load(struct vm_config *c, const char *path, struct error *e);
+/* The same from memory; label is what errors begin with. */
+int config_json_load_text(struct vm_config *c, const char *label,
+			  const char *text, size_t len, struct error *e);
 /* The effective configuration as JSON; malloc()ed, NULL when out of memory. */
 char *config_json_print(const struct vm_config *c);
 

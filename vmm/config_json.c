@@ -2,6 +2,7 @@
 /* The configuration as a JSON document. Main thread. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ static int read_file(const char *path, char **text, size_t *len,
 	return 0;
 }
 
-static int parse(const char *path, const char *text, size_t len,
+static int parse(const char *label, const char *text, size_t len,
 		 struct json_object **out, struct error *e)
 {
 	struct json_tokener *t = json_tokener_new_ex(MAX_DEPTH);
@@ -66,16 +67,15 @@ static int parse(const char *path, const char *text, size_t len,
 	while (end < len && strchr(" \t\r\n", text[end]))
 		end++;
 	if (why != json_tokener_success)
-		ret = error_config(e, -EINVAL, "--config: %s: line %zu: %s",
-				   path, line, why == json_tokener_continue ?
+		ret = error_config(e, -EINVAL, "%s: line %zu: %s",
+				   label, line, why == json_tokener_continue ?
 				   "the document ends too early" :
 				   json_tokener_error_desc(why));
 	else if (end != len)
-		ret = error_config(e, -EINVAL, "--config: %s: line %zu: more "
-				   "than one document", path, line);
+		ret = error_config(e, -EINVAL, "%s: line %zu: more "
+				   "than one document", label, line);
 	else if (!json_object_is_type(*out, json_type_object))
-		ret = error_config(e, -EINVAL, "--config: %s: not an object",
-				   path);
+		ret = error_config(e, -EINVAL, "%s: not an object", label);
 	json_tokener_free(t);
 	if (ret)
 		json_object_put(*out);
@@ -132,22 +132,17 @@ static int unknown_key(const char *key, struct error *e)
 			    key, near.best);
 }
 
-int config_json_load(struct vm_config *c, const char *path, struct error *e)
+int config_json_load_text(struct vm_config *c, const char *label,
+			  const char *text, size_t len, struct error *e)
 {
 	struct json_object *document = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	int ret = read_file(path, &text, &len, e);
+	int ret = parse(label, text, len, &document, e);
 
-	if (ret)
-		return ret;
-	ret = parse(path, text, len, &document, e);
 	if (!ret && has_repeated_keys(document, text, len)) {
-		ret = error_config(e, -EINVAL, "--config: %s: a key is given "
-				   "twice in one object", path);
+		ret = error_config(e, -EINVAL, "%s: a key is given twice in "
+				   "one object", label);
 		json_object_put(document);
 	}
-	free(text);
 	if (ret)
 		return ret;
 	json_object_object_foreach(document, key, value) {
@@ -155,11 +150,30 @@ int config_json_load(struct vm_config *c, const char *path, struct error *e)
 
 		ret = o ? o->set(c, o, value, key, e) : unknown_key(key, e);
 		if (ret) {
-			error_prefix(e, ret, "--config: %s", path);
+			error_prefix(e, ret, "%s", label);
 			break;
 		}
 	}
 	json_object_put(document);
+	return ret;
+}
+
+int config_json_load(struct vm_config *c, const char *path, struct error *e)
+{
+	char *text = NULL, *label = NULL;
+	size_t len = 0;
+	int ret = read_file(path, &text, &len, e);
+
+	if (ret)
+		return ret;
+	if (asprintf(&label, "--config: %s", path) < 0) {
+		label = NULL;
+		ret = error_set(e, -ENOMEM, "out of memory");
+	}
+	if (!ret)
+		ret = config_json_load_text(c, label, text, len, e);
+	free(label);
+	free(text);
 	return ret;
 }
 

@@ -47,12 +47,14 @@ struct device_kind {
 static int boot_device(struct devices *d, enum device_type type,
 		       const char *id, const void *config, struct error *e)
 {
-	const struct device_spec spec = {
+	struct device_spec spec = {
 		.type = type, .id = id, .config = config, .bus = -1,
 		.slot = -1,
 	};
+	int ret = d->p.place ? d->p.place(d->p.place_opaque, type, id,
+					  &spec.bus, &spec.slot, e) : 0;
 
-	return devices_add(d, &spec, NULL, e);
+	return ret ? ret : devices_add(d, &spec, NULL, e);
 }
 
 /* ---- disks --------------------------------------------------------------- */

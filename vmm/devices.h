@@ -27,6 +27,19 @@ struct net_backend;
 struct virtio_pci;
 struct vsock;
 
+/* The rows of the table, in the order of the boot devices' places. */
+enum device_type {
+	DEVICE_DISK,		/* config: struct config_disk */
+	DEVICE_NET,		/* config: struct config_net */
+	DEVICE_CONSOLE,		/* config: none, devices_params.console */
+	DEVICE_RNG,		/* config: the source, a string, or NULL */
+	DEVICE_PMEM,		/* config: struct config_pmem */
+	DEVICE_VSOCK,		/* config: struct config_vsock */
+	DEVICE_9P,		/* config: struct config_9p */
+	DEVICE_BALLOON,		/* config: struct config_balloon; one at most */
+	DEVICE_TYPES,
+};
+
 /* All outlive the devices. */
 struct devices_params {
 	const struct vm_config *config;
@@ -40,19 +53,11 @@ struct devices_params {
 	struct chardev *console;	/* NULL: no virtio console */
 	struct balloon_host balloon;
 	pthread_mutex_t *machine_lock;
-};
-
-/* The rows of the table, in the order of the boot devices' places. */
-enum device_type {
-	DEVICE_DISK,		/* config: struct config_disk */
-	DEVICE_NET,		/* config: struct config_net */
-	DEVICE_CONSOLE,		/* config: none, devices_params.console */
-	DEVICE_RNG,		/* config: the source, a string, or NULL */
-	DEVICE_PMEM,		/* config: struct config_pmem */
-	DEVICE_VSOCK,		/* config: struct config_vsock */
-	DEVICE_9P,		/* config: struct config_9p */
-	DEVICE_BALLOON,		/* config: struct config_balloon; one at most */
-	DEVICE_TYPES,
+	/* Where the configuration's devices go, or NULL: the next free place.
+	 * A negative result ends devices_create(). */
+	int (*place)(const void *opaque, enum device_type type, const char *id,
+		     int *bus, int *slot, struct error *e);
+	const void *place_opaque;
 };
 
 /* What is to be made. */

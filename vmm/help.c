@@ -4,9 +4,11 @@
 
 #include "cli.h"
 #include "nearest.h"
+#include "option_override.h"
 #include "options.h"
 
 static void help_run(FILE *out);
+static void help_restore(FILE *out);
 static void help_ctl(FILE *out);
 
 static const struct command {
@@ -17,6 +19,8 @@ static const struct command {
 } commands[] = {
 	{ "run", "mote run -k KERNEL [options]",
 	  "create a VM and run it in the foreground", help_run },
+	{ "restore", "mote restore DIR|STATE [options]",
+	  "make a new VM from a saved one and let it go on", help_restore },
 	{ "ctl", "mote ctl SOCKET [COMMAND [key=value]...] [--pretty] [--follow]",
 	  "one monitor command; without COMMAND, the list of commands",
 	  help_ctl },
@@ -110,6 +114,27 @@ static void help_run(FILE *out)
 	print_planned(out);
 }
 
+static void help_restore(FILE *out)
+{
+	fputs("\nDIR is what the monitor's save made; STATE its state file. "
+	      "Options:\n"
+	      "  --memory map|copy\n"
+	      "         map, the default: the memory file is mapped copy-on-"
+	      "write, at once and\n"
+	      "         for any number of VMs; copy: it is read, and every "
+	      "checksum verified\n", out);
+	for (const struct option *o = options; o->name; o++)
+		if (option_is_override(o->name))
+			print_option(out, o);
+	fputs("\nA --disk or --pmem needs the id of a saved one and gives it "
+	      "another path; the id\n"
+	      "of --rootfs is rootfs. Monitor, exit report and log are not "
+	      "those of the saved\n"
+	      "VM. A file that is damaged, of another version, or does not fit "
+	      "this host is exit\n"
+	      "status 2, before the guest runs.\n", out);
+}
+
 static void help_ctl(FILE *out)
 {
 	fputs("\nPrints the command's result as JSON. Values are numbers, true, "
@@ -153,5 +178,5 @@ const char *cli_nearest_command(const char *name)
 
 bool cli_command_is_planned(const char *name)
 {
-	return !strcmp(name, "restore") || !strcmp(name, "merge");
+	return !strcmp(name, "merge");
 }

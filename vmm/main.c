@@ -22,14 +22,16 @@
 #include "exit_report.h"
 #include "log.h"
 #include "monitor/monitor.h"
+#include "snapshot.h"
 #include "vm.h"
 
 /* Exit statuses: see `mote help run`. */
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
-/* What `mote run` has open, in order of construction. */
+/* What `mote run` and `mote restore` have open, in order of construction. */
 struct run {
 	struct cli_run cli;
+	struct saved_vm *saved;		/* mote restore, until it is made */
 	struct loop *loop;
 	struct loop_watch signals;
 	struct vm *vm;
@@ -171,8 +173,12 @@ static int set_up(struct run *r, struct error *e)
 	if (ret)
 		return error_errno(e, ret, "event loop");
 	ret = watch_signals(r, e);
-	if (!ret)
+	if (!ret && r->saved)
+		ret = vm_restore(&r->vm, c, r->loop, r->saved, e);
+	else if (!ret)
 		ret = vm_create(&r->vm, c, r->loop, start_cancelled, e);
+	saved_vm_close(r->saved);
+	r->saved = NULL;
 	if (!ret && (c->monitor.path || c->monitor.fd >= 0))
 		ret = error_of_named(e, monitor_create(&r->monitor,
 						       &c->monitor, r->vm,
@@ -264,51 +270,99 @@ static int help(const char *topic)
 	return unknown(topic);
 }
 
+/* From a valid command line to the exit status. */
+static int run_vm(struct run *r)
+{
+	const struct vm_config *c = &r->cli.config;
+	struct vm_exit_report result;
+	struct error e;
+	int ret;
+
+	if (log_open(c->log_level, c->log_file)) {
+		error_config(&e, -errno, "--log: %s: %s", c->log_file,
+			     strerror(errno));
+		return fail(&e);
+	}
+	catch_fatal_signals();
+	/* Before the guest has the terminal, and known when it fails, too. */
+	if (c->kernel_defaulted)
+		fprintf(stderr, "mote: kernel %s\n", c->kernel);
+	if (c->paused && !c->monitor.path && c->monitor.fd < 0)
+		log_warn("--paused without --monitor: nothing can let the VM "
+			 "run");
+	ret = c->exit_report ? exit_report_check(c->exit_report, &e) : 0;
+	if (!ret)
+		ret = set_up(r, &e);
+	if (ret) {
+		tear_down(r);
+		return start_failed(ret, &e, c->exit_report);
+	}
+	loop_run(r->loop);
+	result = *vm_exit_report(r->vm);
+	tear_down(r);
+	return report(&result, c->exit_report);
+}
+
+static int print_config(const struct vm_config *c)
+{
+	char *text = config_json_print(c);
+	int status = text && puts(text) >= 0 ? STATUS_OK : STATUS_FAILED;
+
+	free(text);
+	return status;
+}
+
 static int run(int argc, char **argv)
 {
 	struct run r = { .signals = LOOP_WATCH_INIT };
-	struct vm_exit_report result;
 	struct error e;
-	char *text;
-	int ret, status;
+	int status;
 
 	raise_descriptor_limit();
 	if (cli_parse_run(argc, argv, &r.cli, &e))
 		return r.cli.help ? help("run") : fail(&e);
-	if (r.cli.print_config) {
-		text = config_json_print(&r.cli.config);
-		status = text && puts(text) >= 0 ? STATUS_OK : STATUS_FAILED;
-		free(text);
-		goto out;
-	}
-	if (log_open(r.cli.config.log_level, r.cli.config.log_file)) {
-		error_config(&e, -errno, "--log: %s: %s",
-			     r.cli.config.log_file, strerror(errno));
-		status = fail(&e);
-		goto out;
-	}
-	catch_fatal_signals();
-	/* Before the guest has the terminal, and known when it fails, too. */
-	if (r.cli.config.kernel_defaulted)
-		fprintf(stderr, "mote: kernel %s\n", r.cli.config.kernel);
-	if (r.cli.config.paused && !r.cli.config.monitor.path &&
-	    r.cli.config.monitor.fd < 0)
-		log_warn("--paused without --monitor: nothing can let the VM "
-			 "run");
-	ret = r.cli.config.exit_report ?
-	      exit_report_check(r.cli.config.exit_report, &e) : 0;
-	if (!ret)
-		ret = set_up(&r, &e);
+	status = r.cli.print_config ? print_config(&r.cli.config) : run_vm(&r);
+	config_deinit(&r.cli.config);
+	return status;
+}
+
+static int load_saved(struct cli_restore *cli, struct vm_config *c,
+		      struct error *e)
+{
+	struct run *r = cli->opaque;
+	const char *text;
+	int ret = saved_vm_open(&r->saved, cli->saved, e);
+
+	if (ret)
+		return ret;
+	text = saved_vm_config(r->saved);
+	ret = config_json_load_text(c, "section 'config'", text, strlen(text),
+				    e);
+	return ret ? error_prefix(e, ret, "%s", cli->saved) : 0;
+}
+
+static int restore(int argc, char **argv)
+{
+	struct run r = { .signals = LOOP_WATCH_INIT };
+	struct cli_restore cli = { .load = load_saved, .opaque = &r };
+	struct error e;
+	int status, ret;
+
+	raise_descriptor_limit();
+	ret = cli_parse_restore(argc, argv, &cli, &e);
+	r.cli = cli.run;
 	if (ret) {
-		tear_down(&r);
-		status = start_failed(ret, &e, r.cli.config.exit_report);
-		goto out;
+		saved_vm_close(r.saved);
+		return r.cli.help ? help("restore") : fail(&e);
 	}
-	loop_run(r.loop);
-	result = *vm_exit_report(r.vm);
-	tear_down(&r);
-	status = report(&result, r.cli.config.exit_report);
-out:
+	ret = saved_vm_use(r.saved, cli.copy ? RESTORE_COPY : RESTORE_MAP,
+			   &r.cli.config, &e);
+	if (ret)
+		status = fail(&e);
+	else
+		status = r.cli.print_config ? print_config(&r.cli.config) :
+					      run_vm(&r);
+	saved_vm_close(r.saved);
 	config_deinit(&r.cli.config);
 	return status;
 }
@@ -328,6 +382,8 @@ static int dispatch(int argc, char **argv)
 	}
 	if (!strcmp(command, "run"))
 		return run(argc - 2, argv + 2);
+	if (!strcmp(command, "restore"))
+		return restore(argc - 2, argv + 2);
 	if (argc > 2 && is_help(argv[2]))
 		return help(command);
 	if (!strcmp(command, "ctl"))

@@ -290,3 +290,12 @@ bool ram_discard(const struct ram *r, void *host, uint64_t len_bytes)
 	}
 	return false;
 }
+
+unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
+{
+	for (unsigned int i = 0; i < r->count; i++)
+		parts[i] = (struct ram_part){ r->host[i],
+					      r->ranges[i].len_bytes,
+					      r->fd < 0 };
+	return r->count;
+}

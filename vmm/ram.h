@@ -40,6 +40,14 @@ bool ram_is_private(const struct ram *r);
  */
 bool ram_discard(const struct ram *r, void *host, uint64_t len_bytes);
 
+/* Where RAM is, its ranges in order; returns how many, RAM_MAX_RANGES at most. */
+struct ram_part {
+	void *host;
+	uint64_t len_bytes;
+	bool anonymous;		/* a page that was never touched is zeros */
+};
+unsigned int ram_parts(const struct ram *r, struct ram_part *parts);
+
 /* System reset: anonymous RAM is given back and reads as zeros; RAM in the
  * user's file stays as it is. */
 void ram_reset(struct ram *r);

@@ -9,6 +9,7 @@
 
 #include "boot/dax.h"
 #include "log.h"
+#include "snapshot_internal.h"
 #include "thread.h"
 #include "vm_internal.h"
 
@@ -275,6 +276,10 @@ static int create_devices(struct vm *vm, struct error *e)
 		return error_errno(e, ret, "iothread");
 	p.io = vm->io;
 	p.io_loop = iothread_pool_first(vm->io);
+	if (vm->saved) {
+		p.place = saved_vm_place;
+		p.place_opaque = vm->saved;
+	}
 	return error_of_named(e, devices_create(&vm->devices, &p, e));
 }
 
@@ -294,27 +299,44 @@ static int create_vcpus(struct vm *vm, struct error *e)
 int vm_load(struct vm *vm, struct error *e)
 {
 	struct boot_entry entry;
-	int ret = board_load(vm->board, vm->image, &vm->cmdline,
-			     ram_is_private(vm->ram), &entry, e);
+	int ret = 0;
 
+	/* A restored VM needs no kernel until it is reset. */
+	if (!vm->image)
+		ret = open_image(vm, e);
+	if (ret)
+		return ret;
+	ret = board_load(vm->board, vm->image, &vm->cmdline,
+			 ram_is_private(vm->ram), &entry, e);
 	return ret ? ret : vcpus_boot(vm->vcpus, &entry, e);
 }
 
-int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
-	      bool (*cancelled)(void), struct error *e)
+typedef int (*build_step)(struct vm *vm, struct error *e);
+
+static int create(struct vm **out, const struct vm_config *c,
+		  struct loop *loop, bool (*cancelled)(void),
+		  const struct saved_vm *saved, struct error *e)
 {
-	static int (*const steps[])(struct vm *vm, struct error *e) = {
+	static const build_step boot[] = {
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_memory_init, create_chardevs, create_board, create_pmem, create_devices,
-		create_vcpus, vm_load,
+		vm_memory_init, create_chardevs, create_board, create_pmem,
+		create_devices, create_vcpus, vm_load, NULL,
 	};
+	static const build_step restore[] = {
+		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
+		attach_memory, create_buses, vm_life_init, vm_devices_init,
+		vm_memory_init, create_chardevs, create_board, create_pmem,
+		create_devices, create_vcpus, snapshot_load, NULL,
+	};
+	const build_step *step = saved ? restore : boot;
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int ret = 0;
 
 	if (!vm)
 		return error_set(e, -ENOMEM, "out of memory");
 	vm->config = c;
+	vm->saved = saved;
 	vm->loop = loop;
 	vm->start_cancelled = cancelled;
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
@@ -324,14 +346,27 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
-	for (size_t i = 0; !ret && i < sizeof(steps) / sizeof(steps[0]); i++)
-		ret = steps[i](vm, e);
+	for (; !ret && *step; step++)
+		ret = (*step)(vm, e);
 	if (ret) {
 		vm_destroy(vm);
 		return ret;
 	}
+	vm->saved = NULL;
 	*out = vm;
 	return 0;
+}
+
+int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
+	      bool (*cancelled)(void), struct error *e)
+{
+	return create(out, c, loop, cancelled, NULL, e);
+}
+
+int vm_restore(struct vm **out, const struct vm_config *c, struct loop *loop,
+	       const struct saved_vm *s, struct error *e)
+{
+	return create(out, c, loop, NULL, s, e);
 }
 
 void vm_destroy(struct vm *vm)

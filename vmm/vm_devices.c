@@ -174,20 +174,27 @@ uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device)
 
 /* ---- the guest's side ---------------------------------------------------- */
 
+void vm_device_note_ejected(struct vm *vm, unsigned int bus,
+			    unsigned int slot)
+{
+	uint64_t one = 1;
+
+	vm->ejected[bus] |= 1u << slot;
+	(void)!write(vm->eject_watch.fd, &one, sizeof(one));
+}
+
 void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot)
 {
 	struct vm *vm = opaque;
 	struct pci_function *f = pci_function_at(board_pci(vm->board), bus,
 						 slot);
-	uint64_t one = 1;
 
 	/* The host bridge is part of the board and stays. */
 	if (!f || f->hidden || (!bus && !slot))
 		return;
 	/* What the guest looks for after this is no longer there. */
 	pci_hide(f);
-	vm->ejected[bus] |= 1u << slot;
-	(void)!write(vm->eject_watch.fd, &one, sizeof(one));
+	vm_device_note_ejected(vm, bus, slot);
 }
 
 static void remove_at(struct vm *vm, unsigned int bus, unsigned int slot)

@@ -26,6 +26,7 @@ enum vm_request {
 
 struct vm {
 	const struct vm_config *config;
+	const struct saved_vm *saved;	/* while it is being restored */
 	struct loop *loop;		/* the main thread's */
 	bool (*start_cancelled)(void);	/* or NULL */
 
@@ -94,6 +95,14 @@ void vm_memory_deinit(struct vm *vm);
 /* For the balloon: opaque is the VM. */
 void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes);
 void vm_balloon_changed(void *opaque);
+
+/* A saved function was hidden: as vm_device_ejected(), machine lock held. */
+void vm_device_note_ejected(struct vm *vm, unsigned int bus,
+			    unsigned int slot);
+
+/* snapshot.c: steps of making a VM from vm->saved. */
+int snapshot_load_cpu(struct vm *vm, struct error *e);
+int snapshot_load(struct vm *vm, struct error *e);
 
 /* Loads the kernel and puts the boot vCPU at its entry. vm.c */
 int vm_load(struct vm *vm, struct error *e);

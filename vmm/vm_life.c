@@ -336,6 +336,11 @@ int vm_cont(struct vm *vm, struct error *e)
 		clock_gettime(CLOCK_REALTIME, &vm->report.started);
 		break;
 	case VM_PAUSED:
+		ret = vcpus_start_clocks(vm->vcpus, e);
+		if (ret)
+			return ret;
+		if (!vm->report.started.tv_sec)
+			clock_gettime(CLOCK_REALTIME, &vm->report.started);
 		pthread_mutex_lock(&vm->machine_lock);
 		devices_resume(vm->devices);
 		pthread_mutex_unlock(&vm->machine_lock);

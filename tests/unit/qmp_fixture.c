@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A monitor over a fake VM. The test's thread. */
 #include "qmp_fixture.h"
+#include "snapshot.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -706,4 +707,12 @@ struct json_object *client_result(struct client *c)
 	json_object_get(result);
 	json_object_put(o);
 	return result;
+}
+
+int vm_save(struct vm *vm, const char *directory, struct error *e)
+{
+	(void)vm;
+	(void)directory;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+			       "save: the VM is running, not paused");
 }

@@ -11,7 +11,7 @@
 #include "cli.h"
 #include "options.h"
 
-#define MAX_ARGS 13
+#define MAX_ARGS 16
 
 static int parse(struct cli_run *r, struct error *e, const char *const *args)
 {
@@ -540,16 +540,109 @@ static void test_cli_help_names_every_option_and_no_other(void **state)
 	free(text);
 }
 
+/* What main.c does with the state file, from a text. */
+static int load_text(struct cli_restore *r, struct vm_config *c,
+		     struct error *e)
+{
+	const char *text = r->opaque;
+
+	return config_json_load_text(c, "saved", text, strlen(text), e);
+}
+
+static int parse_restore(struct cli_restore *r, struct error *e,
+			 const char *const *args)
+{
+	char *argv[MAX_ARGS + 1] = { NULL };
+	int argc = 0;
+
+	for (; args[argc]; argc++)
+		argv[argc] = (char *)args[argc];
+	*r = (struct cli_restore){
+		.load = load_text,
+		.opaque = "{\"kernel\": \"/k\", \"rootfs\": \"/root\", "
+			  "\"memory\": \"64M\", \"serial\": \"null\", "
+			  "\"disks\": [{\"path\": \"/a\", \"id\": \"a\", "
+			  "\"readonly\": true, \"serial\": \"S\"}], "
+			  "\"pmem\": [{\"path\": \"/p\", \"id\": \"p\"}]}",
+	};
+	return cli_parse_restore(argc, argv, r, e);
+}
+
+static void test_cli_restore_overrides(void **state)
+{
+	struct cli_restore r;
+	struct vm_config *c = &r.run.config;
+	struct error e = { 0 };
+
+	(void)state;
+	if (parse_restore(&r, &e, ARGS("--paused", "dir", "--id", "clone",
+				       "--memory", "copy", "--monitor", "m",
+				       "-d", "path=/b,id=a", "--disk",
+				       "id=rootfs,path=/r2", "--pmem",
+				       "id=p,path=/q")))
+		fail_msg("%s", e.text);
+	assert_string_equal(r.saved, "dir");
+	assert_true(r.copy && c->paused);
+	assert_string_equal(c->id, "clone");
+	assert_int_equal(c->disk_count, 1);
+	assert_string_equal(c->disks[0].path, "/b");
+	assert_string_equal(c->disks[0].serial, "S");
+	assert_true(c->disks[0].readonly);
+	assert_string_equal(c->rootfs.path, "/r2");
+	assert_string_equal(c->pmems[0].path, "/q");
+	assert_int_equal(c->memory.size_bytes, 64 << 20);
+	config_deinit(c);
+	assert_int_equal(parse_restore(&r, &e, ARGS("dir")), 0);
+	assert_false(r.copy);
+	config_deinit(c);
+}
+
+static void test_cli_restore_mistakes_are_named(void **state)
+{
+	static const struct {
+		const char *args[5], *named;
+	} cases[] = {
+		{ { NULL }, "no directory" },
+		{ { "a", "b" }, "'b'" },
+		{ { "a", "--kernel", "k" }, "--kernel" },
+		{ { "a", "-c", "2" }, "--cpus" },
+		{ { "a", "--config", "x" }, "--config" },
+		{ { "a", "-m", "512M" }, "'512M'" },
+		{ { "a", "--memory" }, "no value" },
+		{ { "a", "-mmap", "-mmap" }, "twice" },
+		{ { "a", "-d", "path=/x" }, "no id" },
+		{ { "a", "-d", "path=/x,id=b" }, "'b'" },
+		{ { "a", "-d", "path=/x,id=a", "-d", "path=/y,id=a" },
+		  "twice" },
+		{ { "a", "--pmem", "path=/x,id=a" }, "'a'" },
+		{ { "a", "--monitr", "x" }, "--monitor" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *args[6] = { NULL };
+		struct cli_restore r;
+		struct error e = { 0 };
+
+		memcpy(args, cases[i].args, sizeof(cases[i].args));
+		assert_true(parse_restore(&r, &e, args) < 0);
+		assert_int_equal(e.class, ERROR_INVALID_CONFIG);
+		if (!strstr(e.text, cases[i].named))
+			fail_msg("'%s' does not hold '%s'", e.text,
+				 cases[i].named);
+	}
+}
+
 static void test_cli_help_topics(void **state)
 {
-	static const char *const topics[] = { NULL, "run", "ctl", "help",
+	static const char *const topics[] = { NULL, "run", "restore", "ctl", "help",
 					      "version" };
 	FILE *f = fopen("/dev/null", "w");
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
 		assert_true(cli_help(f, topics[i]));
-	assert_false(cli_help(f, "restore"));
+	assert_false(cli_help(f, "merge"));
 	assert_false(cli_help(f, ""));
 	fclose(f);
 	assert_string_equal(cli_nearest_command("rnu"), "run");
@@ -576,6 +669,8 @@ int main(void)
 		cmocka_unit_test(test_cli_print_config_is_noticed),
 		cmocka_unit_test(
 			test_cli_help_names_every_option_and_no_other),
+		cmocka_unit_test(test_cli_restore_overrides),
+		cmocka_unit_test(test_cli_restore_mistakes_are_named),
 		cmocka_unit_test(test_cli_help_topics),
 	};
 

@@ -51,6 +51,13 @@ void vcpus_note_pause(struct vcpus *v)
 	(void)v;
 }
 
+int vcpus_start_clocks(struct vcpus *v, struct error *e)
+{
+	(void)v;
+	(void)e;
+	return 0;
+}
+
 int vcpus_inject_nmi(struct vcpus *v, struct error *e)
 {
 	(void)v;

@@ -28,6 +28,7 @@ const struct command_group *const command_groups[] = {
 	&netdev_commands,
 	&vsock_commands,
 	&memory_commands,
+	&save_commands,
 	NULL,
 };
 

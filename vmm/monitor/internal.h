@@ -160,6 +160,7 @@ extern const struct command_group net_commands;
 extern const struct command_group netdev_commands;
 extern const struct command_group vsock_commands;
 extern const struct command_group memory_commands;
+extern const struct command_group save_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];

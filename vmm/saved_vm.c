@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening and checking what was saved, before anything is made. Main thread. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pci/pci.h"
+#include "snapshot_internal.h"
+
+int saved_vm_section_error(const struct saved_vm *s, const char *tag,
+			   uint32_t instance, int ret, struct error *e)
+{
+	/* Anything but a lack of the host's own is what the state says. */
+	if (ret != -ENOMEM && ret != -EMFILE && ret != -ENFILE)
+		e->class = ERROR_INVALID_CONFIG;
+	if (!strcmp(tag, TAG_VCPU) || !strcmp(tag, TAG_DEVICE))
+		return error_prefix(e, ret, "%s: section '%s' %u", s->path, tag,
+				    instance);
+	return error_prefix(e, ret, "%s: section '%s'", s->path, tag);
+}
+
+/* ---- which device a section is about --------------------------------------- */
+
+void saved_device_put(struct state_writer *w, const struct device *device)
+{
+	const struct pci_function *f = device_function(device);
+
+	state_put_string(w, device_type_name(device->type));
+	state_put_string(w, device->id);
+	state_put_u8(w, f->bus);
+	state_put_u8(w, f->slot);
+	state_put_bool(w, device->removing);
+}
+
+int saved_device_get(struct saved_device *d, struct state_reader *r)
+{
+	char type[32];
+
+	state_get_string(r, type, sizeof(type));
+	state_get_string(r, d->id, sizeof(d->id));
+	d->bus = state_get_u8(r);
+	d->slot = state_get_u8(r);
+	d->removing = state_get_bool(r);
+	if (state_reader_error(r))
+		return state_reader_error(r);
+	if (!d->id[0] || d->bus >= PCI_ROOTS || d->slot >= PCI_SLOTS)
+		return -EPROTO;
+	for (d->type = 0; d->type < DEVICE_TYPES; d->type++)
+		if (!strcmp(type, device_type_name(d->type)))
+			return 0;
+	return -EPROTO;
+}
+
+static int read_devices(struct saved_vm *s, struct error *e)
+{
+	s->device_count = state_view_count(&s->view, TAG_DEVICE);
+	s->devices = calloc(s->device_count + 1, sizeof(*s->devices));
+	if (!s->devices)
+		return error_set(e, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < s->device_count; i++) {
+		const struct state_section *section =
+			state_view_find(&s->view, TAG_DEVICE, i);
+		struct state_reader r;
+		int ret;
+
+		state_reader_init(&r, section->data, section->len_bytes);
+		ret = saved_device_get(&s->devices[i], &r);
+		if (ret)
+			return saved_vm_section_error(
+				s, TAG_DEVICE, i,
+				error_errno(e, ret, "which device it is"), e);
+	}
+	return 0;
+}
+
+int saved_vm_place(const void *opaque, enum device_type type, const char *id,
+		   int *bus, int *slot, struct error *e)
+{
+	const struct saved_vm *s = opaque;
+
+	for (size_t i = 0; i < s->device_count; i++)
+		if (s->devices[i].type == type && !strcmp(s->devices[i].id, id)) {
+			*bus = s->devices[i].bus;
+			*slot = s->devices[i].slot;
+			return 0;
+		}
+	return error_config(e, -ENOENT, "the saved VM has no %s '%s'",
+			    device_type_name(type), id);
+}
+
+/* ---- files ---------------------------------------------------------------- */
+
+static int read_file(const char *path, uint8_t **data, size_t *len,
+		     struct error *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+	size_t used = 0;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		ret = error_config(e, -errno, "%s: %s", path, strerror(errno));
+	} else if (!S_ISREG(st.st_mode) || st.st_size > STATE_MAX_BYTES) {
+		ret = error_config(e, -EINVAL, "%s: not a saved VM's", path);
+	} else {
+		*data = malloc((size_t)st.st_size + 1);
+		if (!*data)
+			ret = error_set(e, -ENOMEM, "out of memory");
+	}
+	while (!ret && used < (size_t)st.st_size) {
+		ssize_t n = read(fd, *data + used, (size_t)st.st_size - used);
+
+		if (n < 0)
+			ret = error_errno(e, -errno, "%s", path);
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	if (fd >= 0)
+		close(fd);
+	*len = used;
+	return ret;
+}
+
+/* dir/name in *out, malloc()ed; of a state file, what is beside it. */
+static int beside(const struct saved_vm *s, const char *name, char **out)
+{
+	const char *slash = strrchr(s->path, '/');
+	int len = slash ? (int)(slash - s->path) + 1 : 0;
+
+	if (*name == '/')
+		len = 0;
+	return asprintf(out, "%.*s%s", len, s->path, name) < 0 ? -ENOMEM : 0;
+}
+
+/* The document beside the state is for people: it must say the same. */
+static int check_document(const struct saved_vm *s, struct error *e)
+{
+	uint8_t *data = NULL;
+	char *path;
+	size_t len;
+	int ret;
+
+	if (beside(s, CONFIG_NAME, &path))
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = read_file(path, &data, &len, e);
+	if (!ret && (len != strlen(s->config) ||
+		     memcmp(data, s->config, len)))
+		ret = error_config(e, -EINVAL, "%s: not what section '%s' of %s "
+				   "holds: it is damaged or was changed", path,
+				   TAG_CONFIG, s->path);
+	free(data);
+	free(path);
+	return ret;
+}
+
+/* ---- sections ------------------------------------------------------------- */
+
+static int check_sections(const struct saved_vm *s, struct error *e)
+{
+	static const char *const once[] = { TAG_CONFIG, TAG_CPU, TAG_MACHINE,
+					    TAG_BOARD, TAG_MEMORY };
+	const size_t count = sizeof(once) / sizeof(once[0]);
+	size_t known = count;
+
+	for (size_t i = 0; i < count; i++)
+		if (!state_view_find(&s->view, once[i], 0))
+			return error_config(e, -ENOENT, "%s: section '%s': is "
+					    "not there", s->path, once[i]);
+	if (!state_view_find(&s->view, TAG_VCPU, 0))
+		return error_config(e, -ENOENT, "%s: section '%s': is not "
+				    "there", s->path, TAG_VCPU);
+	known += state_view_count(&s->view, TAG_VCPU);
+	known += state_view_count(&s->view, TAG_DEVICE);
+	if (known == s->view.count)
+		return 0;
+	return error_config(e, -EINVAL, "%s: section 'table': sections that are "
+			    "not known to this mote, or some are missing",
+			    s->path);
+}
+
+static int read_config(struct saved_vm *s, struct error *e)
+{
+	const struct state_section *section =
+		state_view_find(&s->view, TAG_CONFIG, 0);
+
+	if (memchr(section->data, 0, section->len_bytes))
+		return error_config(e, -EINVAL, "%s: section '%s': malformed",
+				    s->path, TAG_CONFIG);
+	s->config = strndup((const char *)section->data, section->len_bytes);
+	return s->config ? 0 : error_set(e, -ENOMEM, "out of memory");
+}
+
+static int open_memory(struct saved_vm *s, const char *name, struct error *e)
+{
+	struct stat st;
+	char *path;
+	int ret = 0;
+
+	if (beside(s, name, &path))
+		return error_set(e, -ENOMEM, "out of memory");
+	s->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (s->memory_fd < 0 || fstat(s->memory_fd, &st))
+		ret = error_config(e, -errno, "%s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != s->map.len_bytes)
+		ret = error_config(e, -EINVAL, "%s: has %lld bytes, not the %llu "
+				   "of section '%s': it is truncated or of "
+				   "another VM", path, (long long)st.st_size,
+				   (unsigned long long)s->map.len_bytes,
+				   TAG_MEMORY);
+	free(path);
+	return ret;
+}
+
+static int read_memory(struct saved_vm *s, struct error *e)
+{
+	const struct state_section *section =
+		state_view_find(&s->view, TAG_MEMORY, 0);
+	char name[PATH_MAX];
+	struct state_reader r;
+	int ret;
+
+	state_reader_init(&r, section->data, section->len_bytes);
+	state_get_string(&r, name, sizeof(name));
+	ret = memory_map_load(&s->map, &r);
+	if (!ret)
+		ret = state_reader_finish(&r);
+	if (ret)
+		return saved_vm_section_error(s, TAG_MEMORY, 0,
+					      error_errno(e, ret, "malformed"),
+					      e);
+	return open_memory(s, name, e);
+}
+
+int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
+{
+	struct saved_vm *s = calloc(1, sizeof(*s));
+	struct stat st;
+	bool directory = !stat(path, &st) && S_ISDIR(st.st_mode);
+	int ret;
+
+	if (!s)
+		return error_set(e, -ENOMEM, "out of memory");
+	s->memory_fd = -1;
+	if (asprintf(&s->path, "%s%s", path, directory ? "/" STATE_NAME : "") <
+	    0) {
+		free(s);
+		return error_set(e, -ENOMEM, "out of memory");
+	}
+	ret = read_file(s->path, &s->data, &s->len_bytes, e);
+	if (!ret) {
+		ret = state_view_init(&s->view, s->data, s->len_bytes, e);
+		if (ret)
+			error_prefix(e, ret, "%s", s->path);
+	}
+	if (!ret)
+		ret = check_sections(s, e);
+	if (!ret)
+		ret = read_config(s, e);
+	if (!ret && directory)
+		ret = check_document(s, e);
+	if (!ret)
+		ret = read_devices(s, e);
+	if (!ret)
+		ret = read_memory(s, e);
+	if (ret) {
+		saved_vm_close(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+void saved_vm_close(struct saved_vm *s)
+{
+	if (!s)
+		return;
+	if (s->memory_fd >= 0)
+		close(s->memory_fd);
+	memory_map_deinit(&s->map);
+	state_view_deinit(&s->view);
+	free(s->devices);
+	free(s->config);
+	free(s->data);
+	free(s->path);
+	free(s);
+}
+
+const char *saved_vm_config(const struct saved_vm *s)
+{
+	return s->config;
+}
+
+int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
+		 struct vm_config *c, struct error *e)
+{
+	uint32_t vcpus = state_view_count(&s->view, TAG_VCPU);
+
+	if (c->memory.size_bytes != s->map.len_bytes)
+		return error_config(e, -EINVAL, "%s: section '%s': is not as "
+				    "large as the VM's RAM", s->path,
+				    TAG_MEMORY);
+	if (vcpus != c->cpus.count)
+		return error_config(e, -EINVAL, "%s: section '%s': there are "
+				    "%u, the VM has %u", s->path, TAG_VCPU,
+				    vcpus, c->cpus.count);
+	s->mode = mode;
+	/* By its descriptor: the name may get another file at any time. */
+	if (mode == RESTORE_MAP &&
+	    asprintf(&c->memory.path, "/proc/self/fd/%d", s->memory_fd) < 0) {
+		c->memory.path = NULL;
+		return error_set(e, -ENOMEM, "out of memory");
+	}
+	return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Saving a VM and making a new one from what was saved (docs/SNAPSHOT.md). Main
+ * thread.
+ */
+#ifndef MOTE_SNAPSHOT_H
+#define MOTE_SNAPSHOT_H
+
+#include "vm.h"
+
+/* How the RAM of a restored VM comes from the memory file. */
+enum restore_memory {
+	RESTORE_MAP,	/* mapped copy-on-write: at once, whatever its size */
+	RESTORE_COPY,	/* read, every checksum verified */
+};
+
+/*
+ * Everything into a directory, which replaces an earlier save there at once or
+ * not at all. -EPERM (InvalidState) unless the VM is paused. It stays paused.
+ */
+int vm_save(struct vm *vm, const char *directory, struct error *e);
+
+/* ---- what was saved, checked ---------------------------------------------- */
+
+struct saved_vm;
+
+/*
+ * Reads and checks all that can be checked without a VM: every checksum of the
+ * state, what is in it, the memory file's size. path: the directory, or its
+ * state file. Class InvalidConfig; the file and section are named.
+ */
+int saved_vm_open(struct saved_vm **out, const char *path, struct error *e);
+void saved_vm_close(struct saved_vm *s);
+/* The configuration it was saved with, as JSON. */
+const char *saved_vm_config(const struct saved_vm *s);
+/*
+ * c is that configuration with what was changed for this VM: may it be restored
+ * so? Also sets where its RAM comes from.
+ */
+int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
+		 struct vm_config *c, struct error *e);
+
+/* As vm_create(); the VM is paused, and s may be closed afterwards. */
+int vm_restore(struct vm **out, const struct vm_config *c, struct loop *loop,
+	       const struct saved_vm *s, struct error *e);
+
+#endif
