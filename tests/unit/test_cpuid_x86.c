@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: kvm/cpuid_x86 kvm/cpu_features_x86 kvm/kvm error */
+/* LINK: kvm/cpuid_x86 kvm/cpuid_state_x86 kvm/cpu_features_x86 kvm/kvm state error */
 /* The guest's CPUID: APIC IDs, topology leaves, feature names. */
 #include "unit.h"
 
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kvm/cpuid_x86.h"
+#include "state.h"
 
 static void test_apic_ids_are_bit_fields(void **state)
 {
@@ -142,6 +143,50 @@ static void test_feature_names_are_found(void **state)
 	assert_null(cpuid_feature_find(""));
 }
 
+static void test_saved_cpuid_comes_back(void **state)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	struct leaves l = sample(false);
+	struct kvm_cpuid2 *back;
+	struct state_reader r;
+
+	(void)state;
+	cpuid_save(&l.head, &w);
+	state_reader_init(&r, w.data, w.len_bytes);
+	assert_int_equal(cpuid_load(&back, &r), 0);
+	assert_int_equal(state_reader_finish(&r), 0);
+	assert_int_equal(back->nent, l.head.nent);
+	assert_memory_equal(back->entries, l.entries,
+			    back->nent * sizeof(back->entries[0]));
+	free(back);
+	state_reader_init(&r, w.data, w.len_bytes - 1);
+	assert_true(cpuid_load(&back, &r) < 0);
+	state_reader_init(&r, "\xff\xff\xff\xff", 4);
+	assert_true(cpuid_load(&back, &r) < 0);
+	state_writer_deinit(&w);
+}
+
+static void test_saved_cpuid_missing_features_are_named(void **state)
+{
+	struct leaves saved = sample(false), host = sample(false);
+	struct leaves other = sample(true);
+	struct error e;
+
+	(void)state;
+	leaf(&host, 1, 0)->ecx = 1u << 28;
+	assert_int_equal(cpuid_check(&saved.head, &host.head, &e), 0);
+	/* OSXSAVE is the operating system's doing, and no feature. */
+	leaf(&saved, 1, 0)->ecx = 1u << 28 | 1u << 27;
+	assert_int_equal(cpuid_check(&saved.head, &host.head, &e), 0);
+	leaf(&saved, 1, 0)->ecx = 1u << 28 | 1u << 26 | 1u << 25;
+	assert_true(cpuid_check(&saved.head, &host.head, &e) < 0);
+	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
+	assert_non_null(strstr(e.text, "lacks: aes xsave"));
+	leaf(&saved, 1, 0)->ecx = 0;
+	assert_true(cpuid_check(&saved.head, &other.head, &e) < 0);
+	assert_non_null(strstr(e.text, "vendor"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +195,8 @@ int main(void)
 		cmocka_unit_test(test_single_cpu_has_no_htt),
 		cmocka_unit_test(test_amd_counts_threads_in_the_package),
 		cmocka_unit_test(test_feature_names_are_found),
+		cmocka_unit_test(test_saved_cpuid_comes_back),
+		cmocka_unit_test(test_saved_cpuid_missing_features_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

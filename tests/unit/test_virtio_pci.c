@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device virtio/device_reg virtio/virtio_pci virtio/virtio_pci_regs pci/state state */
+/* LINK: error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device virtio/device_reg virtio/virtio_pci virtio/virtio_pci_regs virtio/virtio_pci_state virtio/device_state pci/state state */
 /* WITH: pci_fixture fake_driver */
 /*
  * The PCI transport above the real device core, rings and iothread: a driver
@@ -9,10 +9,12 @@
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fake_driver.h"
+#include "state.h"
 #include "virtio/virtio_pci.h"
 
 #define QUEUES		3u
@@ -784,6 +786,139 @@ static void test_hostile_driver_leaves_a_working_device(void **state)
 	}
 }
 
+/* The same function again, as a restored VM has it before its state is loaded. */
+static void make_anew(struct fixture *t)
+{
+	virtio_pci_destroy(t->v);
+	assert_true(t->destroyed);
+	t->destroyed = false;
+	t->dev = make_echo(t);
+	assert_int_equal(virtio_pci_create(&t->v, &t->dev->d, t->m.pci,
+					   t->m.irq, &t->m.vm, BUS, SLOT,
+					   NULL), 0);
+	virtio_device_quiesce(&t->dev->d);
+}
+
+static void save(struct fixture *t, struct state_writer *w)
+{
+	struct pci_function *f = virtio_pci_function(t->v);
+
+	virtio_device_quiesce(&t->dev->d);
+	pci_function_hold_interrupts(f);
+	virtio_pci_save(t->v, w);
+	pci_function_release_interrupts(f);
+	assert_int_equal(w->error, 0);
+}
+
+static int load(struct fixture *t, const uint8_t *data, size_t len)
+{
+	struct state_reader r;
+	struct error e;
+	int ret;
+
+	state_reader_init(&r, data, len);
+	ret = virtio_pci_load(t->v, &r, &e);
+	return ret ? ret : state_reader_finish(&r);
+}
+
+static void saved_device_goes_on(struct fixture *t, uint32_t gsi)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	const struct fake_buffer b = { .addr = DATA, .len = 64 };
+	uint32_t id, len;
+
+	send(t, 1);
+	assert_true(wait_interrupt(gsi) > 0);
+	assert_true(fake_used(&t->queues[1], &id, &len));
+	/* Offered, and not seen before the save. */
+	virtio_device_quiesce(&t->dev->d);
+	fake_add(&t->queues[1], &b, 1);
+	save(t, &w);
+	make_anew(t);
+	assert_int_equal(load(t, w.data, w.len_bytes), 0);
+	take_interrupts(gsi);
+	assert_int_equal(mmio_get(&t->m, COMMON(STATUS), 1), LIVE);
+	assert_int_equal(mmio_get(&t->m, COMMON(Q_SELECT), 2), 1);
+	assert_true(has_ioeventfd(t->notify + t->multiplier));
+	assert_false(fake_used(&t->queues[1], &id, &len));
+	virtio_device_resume(&t->dev->d);
+	assert_true(wait_interrupt(gsi) > 0);
+	assert_true(fake_used(&t->queues[1], &id, &len));
+	send(t, 0);
+	state_writer_deinit(&w);
+}
+
+static void test_saved_device_goes_on_with_msix(void **state)
+{
+	struct fixture *t = *state;
+
+	use_msix(t);
+	start(t);
+	/* Vectors get GSIs as they are unmasked: queue 1's is the third. */
+	saved_device_goes_on(t, GSI_MSI + 2);
+}
+
+static void test_saved_device_goes_on_with_intx(void **state)
+{
+	struct fixture *t = *state;
+
+	start(t);
+	saved_device_goes_on(t, GSI);
+}
+
+static void test_saved_pending_interrupt_arrives(void **state)
+{
+	struct fixture *t = *state;
+	struct pci_function *f = virtio_pci_function(t->v);
+	struct state_writer w = STATE_WRITER_INIT;
+
+	use_msix(t);
+	start(t);
+	take_interrupts(GSI_MSI + 1);
+	virtio_device_quiesce(&t->dev->d);
+	pci_function_hold_interrupts(f);
+	msix_vector_notify(&f->msix.vectors[1]);
+	virtio_pci_save(t->v, &w);
+	make_anew(t);
+	assert_int_equal(take_interrupts(GSI_MSI + 1), 0);
+	assert_int_equal(load(t, w.data, w.len_bytes), 0);
+	assert_int_equal(take_interrupts(GSI_MSI + 1), 1);
+	state_writer_deinit(&w);
+}
+
+/* Whatever is in a state, with checksums that are right, does no harm. */
+static void test_saved_state_of_any_content_is_survived(void **state)
+{
+	struct fixture *t = *state;
+	struct state_writer w = STATE_WRITER_INIT;
+	unsigned int refused = 0;
+	uint8_t *copy;
+
+	use_msix(t);
+	start(t);
+	save(t, &w);
+	copy = malloc(w.len_bytes);
+	for (size_t n = 0; n < w.len_bytes; n += 7) {
+		make_anew(t);
+		memcpy(copy, w.data, n);
+		assert_true(load(t, copy, n) < 0);
+	}
+	srand(1);
+	for (int round = 0; round < 400; round++) {
+		memcpy(copy, w.data, w.len_bytes);
+		for (int i = 0; i < 1 + round % 4; i++)
+			copy[(size_t)rand() % w.len_bytes] = (uint8_t)rand();
+		make_anew(t);
+		if (load(t, copy, w.len_bytes))
+			refused++;
+		else
+			virtio_device_resume(&t->dev->d);
+	}
+	assert_true(refused > 50);
+	free(copy);
+	state_writer_deinit(&w);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -805,6 +940,10 @@ int main(void)
 		TEST(test_device_without_vectors_has_intx_only),
 		TEST(test_create_failure_leaves_the_device_to_the_caller),
 		TEST(test_hostile_driver_leaves_a_working_device),
+		TEST(test_saved_device_goes_on_with_msix),
+		TEST(test_saved_device_goes_on_with_intx),
+		TEST(test_saved_pending_interrupt_arrives),
+		TEST(test_saved_state_of_any_content_is_survived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
