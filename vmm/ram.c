@@ -18,6 +18,7 @@ struct ram {
 	struct guest_mem *mem;
 	int fd;			/* -1: anonymous */
 	bool private, users_file, hugetlb;
+	const char *path;	/* the configuration's */
 	unsigned int count;
 	struct ram_range ranges[RAM_MAX_RANGES];
 	void *host[RAM_MAX_RANGES];	/* NULL: not mapped */
@@ -204,6 +205,7 @@ int ram_create(struct ram **out, const struct config_memory *c,
 	r->mem = mem;
 	r->fd = -1;
 	r->private = !c->share;
+	r->path = c->path;
 	r->hugetlb = c->hugepages;
 	r->count = count;
 	memcpy(r->ranges, ranges, count * sizeof(*ranges));
@@ -298,4 +300,9 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
 					      r->ranges[i].len_bytes,
 					      r->fd < 0 };
 	return r->count;
+}
+
+const char *ram_shared_file(const struct ram *r)
+{
+	return r->users_file && !r->private ? r->path : NULL;
 }

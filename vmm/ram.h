@@ -48,6 +48,10 @@ struct ram_part {
 };
 unsigned int ram_parts(const struct ram *r, struct ram_part *parts);
 
+/* The user's file that is the RAM, seen by whoever maps it; NULL when there is
+ * none such. */
+const char *ram_shared_file(const struct ram *r);
+
 /* System reset: anonymous RAM is given back and reads as zeros; RAM in the
  * user's file stays as it is. */
 void ram_reset(struct ram *r);

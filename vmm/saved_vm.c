@@ -197,6 +197,8 @@ static int read_config(struct saved_vm *s, struct error *e)
 
 static int open_memory(struct saved_vm *s, const char *name, struct error *e)
 {
+	/* A template's RAM may be the beginning of a larger file. */
+	uint64_t longest = s->map.live ? UINT64_MAX : s->map.len_bytes;
 	struct stat st;
 	char *path;
 	int ret = 0;
@@ -206,7 +208,9 @@ static int open_memory(struct saved_vm *s, const char *name, struct error *e)
 	s->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (s->memory_fd < 0 || fstat(s->memory_fd, &st))
 		ret = error_config(e, -errno, "%s: %s", path, strerror(errno));
-	else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != s->map.len_bytes)
+	else if (!S_ISREG(st.st_mode) ||
+		 (uint64_t)st.st_size < s->map.len_bytes ||
+		 (uint64_t)st.st_size > longest)
 		ret = error_config(e, -EINVAL, "%s: has %lld bytes, not the %llu "
 				   "of section '%s': it is truncated or of "
 				   "another VM", path, (long long)st.st_size,

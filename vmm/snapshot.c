@@ -143,6 +143,32 @@ static int save_memory(struct vm *vm, struct state_file *f,
 	return ret;
 }
 
+/* The map of a file that is RAM itself. */
+static int save_live_memory(struct vm *vm, struct state_file *f,
+			    struct error *e)
+{
+	struct state_writer *w = section(f, TAG_MEMORY, 0, e);
+	struct memory_map map;
+	char *path;
+
+	if (!w)
+		return -ENOMEM;
+	path = realpath(ram_shared_file(vm->ram), NULL);
+	if (!path)
+		return error_errno(e, -errno, "--memory: %s",
+				   ram_shared_file(vm->ram));
+	if (memory_map_init(&map, vm->config->memory.size_bytes)) {
+		free(path);
+		return error_set(e, -ENOMEM, "out of memory");
+	}
+	map.live = true;
+	state_put_string(w, path);
+	memory_map_save(&map, w);
+	memory_map_deinit(&map);
+	free(path);
+	return 0;
+}
+
 static int write_file(struct save_directory *d, const char *name,
 		      const void *data, size_t len, struct error *e)
 {
@@ -151,7 +177,7 @@ static int write_file(struct save_directory *d, const char *name,
 	return fd < 0 ? fd : save_file(fd, data, len, name, e);
 }
 
-static int save_into(struct vm *vm, struct state_file *f,
+static int save_into(struct vm *vm, enum save_type type, struct state_file *f,
 		     struct save_directory *d, const char *config,
 		     struct error *e)
 {
@@ -162,7 +188,8 @@ static int save_into(struct vm *vm, struct state_file *f,
 	if (!ret)
 		ret = save_state(vm, f, e);
 	if (!ret)
-		ret = save_memory(vm, f, d, e);
+		ret = type == SAVE_TEMPLATE ? save_live_memory(vm, f, e) :
+					      save_memory(vm, f, d, e);
 	if (ret)
 		return ret;
 	ret = state_file_encode(f, &data, &len);
@@ -175,7 +202,8 @@ static int save_into(struct vm *vm, struct state_file *f,
 	return ret ? ret : save_directory_commit(d, e);
 }
 
-static int check_savable(const struct vm *vm, struct error *e)
+static int check_savable(const struct vm *vm, enum save_type type,
+			 struct error *e)
 {
 	if (vm->state != VM_PAUSED)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
@@ -185,15 +213,20 @@ static int check_savable(const struct vm *vm, struct error *e)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");
+	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
+		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
+				       "save: a template's RAM is a file: "
+				       "--memory SIZE,path=FILE,share=on");
 	return 0;
 }
 
-int vm_save(struct vm *vm, const char *directory, struct error *e)
+int vm_save(struct vm *vm, enum save_type type, const char *directory,
+	    struct error *e)
 {
 	struct save_directory *d = NULL;
 	struct state_file *f = NULL;
 	char *config = NULL;
-	int ret = check_savable(vm, e);
+	int ret = check_savable(vm, type, e);
 
 	if (!ret)
 		ret = save_config_text(vm->config, vm->devices, &config, e);
@@ -205,7 +238,9 @@ int vm_save(struct vm *vm, const char *directory, struct error *e)
 	if (!ret)
 		ret = save_directory_create(&d, directory, e);
 	if (!ret)
-		ret = save_into(vm, f, d, config, e);
+		ret = save_into(vm, type, f, d, config, e);
+	if (!ret && type == SAVE_TEMPLATE)
+		vm->is_template = true;
 	save_directory_destroy(d);
 	state_file_destroy(f);
 	free(config);

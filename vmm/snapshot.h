@@ -14,11 +14,19 @@ enum restore_memory {
 	RESTORE_COPY,	/* read, every checksum verified */
 };
 
+enum save_type {
+	SAVE_FULL,
+	/* RAM is a file of the user's, --memory path=FILE,share=on, and stays
+	 * where it is: the VM never runs again. */
+	SAVE_TEMPLATE,
+};
+
 /*
  * Everything into a directory, which replaces an earlier save there at once or
  * not at all. -EPERM (InvalidState) unless the VM is paused. It stays paused.
  */
-int vm_save(struct vm *vm, const char *directory, struct error *e);
+int vm_save(struct vm *vm, enum save_type type, const char *directory,
+	    struct error *e);
 
 /* ---- what was saved, checked ---------------------------------------------- */
 

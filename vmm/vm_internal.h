@@ -49,6 +49,7 @@ struct vm {
 	struct vcpus *vcpus;
 
 	enum vm_state state;
+	bool is_template;	/* others have its RAM: it must not run */
 	struct vm_exit_report report;
 	vm_event_fn event_fn;
 	void *event_opaque;

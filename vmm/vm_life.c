@@ -299,6 +299,15 @@ static int wrong_state(struct vm *vm, const char *what, struct error *e)
 			       vm_state_name(vm->state));
 }
 
+static int check_template(const struct vm *vm, const char *what,
+			  struct error *e)
+{
+	if (!vm->is_template)
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM, "%s: the VM is a "
+			       "template: others use its RAM", what);
+}
+
 int vm_stop(struct vm *vm, struct error *e)
 {
 	switch (vm->state) {
@@ -336,7 +345,9 @@ int vm_cont(struct vm *vm, struct error *e)
 		clock_gettime(CLOCK_REALTIME, &vm->report.started);
 		break;
 	case VM_PAUSED:
-		ret = vcpus_start_clocks(vm->vcpus, e);
+		ret = check_template(vm, "cont", e);
+		if (!ret)
+			ret = vcpus_start_clocks(vm->vcpus, e);
 		if (ret)
 			return ret;
 		if (!vm->report.started.tv_sec)
@@ -369,6 +380,10 @@ int vm_powerdown(struct vm *vm, struct error *e)
 
 int vm_reset(struct vm *vm, struct error *e)
 {
+	int ret = check_template(vm, "system_reset", e);
+
+	if (ret)
+		return ret;
 	if (vm->state == VM_SHUTDOWN)
 		return wrong_state(vm, "system_reset", e);
 	/* QEMU, too, leaves a panicked guest paused after a reset. */

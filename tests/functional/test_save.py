@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -24,10 +25,10 @@ done
 """
 
 
-def counts(vm):
+def counts(output):
     """The numbers that were printed; all of them good."""
-    found = re.findall(rb"count (\d+) (good|BAD)\r?\n", vm.out)
-    assert all(word == b"good" for _, word in found), vm.transcript()
+    found = re.findall(rb"count (\d+) (good|BAD)\r?\n", output)
+    assert all(word == b"good" for _, word in found), output
     return [int(number) for number, _ in found]
 
 
@@ -38,12 +39,11 @@ def disk(tmp_path):
     return path
 
 
-def goes_on(vm, last, socket):
-    """The VM counts on from where it was, and the machine is well; then it is ended."""
-    vm.expect(rf"count {last + 3} good")
-    first = counts(vm)[0]
-    assert first <= last + 1, vm.transcript()
-    assert counts(vm) == list(range(first, first + len(counts(vm))))
+def goes_on(vm, before, socket):
+    """What the VM prints is, to the byte, the end of what was begun before the save; then it is ended."""
+    vm.expect(rf"count {counts(before)[-1] + 3} good\r?\n")
+    numbers = counts(before + vm.out)
+    assert numbers == list(range(1, numbers[-1] + 1)), vm.transcript()
     Session(socket).command("quit")
     assert vm.wait(60) == 0, vm.transcript()
 
@@ -63,7 +63,7 @@ def test_a_saved_vm_goes_on_as_if_nothing_had_been(run, mote, tmp_path, disk):
     s.command("stop")
     assert s.command("save", directory=str(saved)) == {}
     assert s.command("query-status")["status"] == "paused"
-    last = counts(vm)[-1]
+    last = counts(vm.out)[-1]
     assert sorted(os.listdir(saved)) == ["config.json", "memory", "state"]
     assert (saved / "memory").stat().st_size == 192 << 20
     assert (saved / "memory").stat().st_blocks * 512 < 150 << 20
@@ -73,9 +73,9 @@ def test_a_saved_vm_goes_on_as_if_nothing_had_been(run, mote, tmp_path, disk):
     vm.expect(rf"count {last + 2} good")
     s.command("stop")
     s.command("save", directory=str(saved), type="full")
-    last = counts(vm)[-1]
     s.command("quit")
     assert vm.wait(60) == 0
+    before = vm.out
     assert set(os.listdir(tmp_path)) <= {"disk", "m", "saved"}
 
     # Two at once by mapping, one with a disk of its own; the third checks all memory.
@@ -86,12 +86,12 @@ def test_a_saved_vm_goes_on_as_if_nothing_had_been(run, mote, tmp_path, disk):
     first, second = Session(tmp_path / "c0"), Session(tmp_path / "c1")
     assert first.command("query-name") == {"name": "first"}
     assert second.command("query-status")["status"] == "paused"
-    assert not counts(clones[1])
+    assert not clones[1].out
     second.command("cont")
     for number, clone in enumerate(clones):
-        goes_on(clone, last, tmp_path / f"c{number}")
+        goes_on(clone, before, tmp_path / f"c{number}")
     copied = mote("restore", saved, "--memory", "copy", "--monitor", tmp_path / "c2")
-    goes_on(copied, last, tmp_path / "c2")
+    goes_on(copied, before, tmp_path / "c2")
 
     # A clone can be saved, and a reset boots it anew.
     again = mote("restore", saved / "state", "--monitor", tmp_path / "c3", "--paused")
@@ -104,6 +104,27 @@ def test_a_saved_vm_goes_on_as_if_nothing_had_been(run, mote, tmp_path, disk):
     assert again.wait(60) == 0, again.transcript()
     assert "diskX" in refused(tmp_path / "again", "--disk", "id=diskX,path=/nothing")
     damaged(saved, disk)
+
+
+def test_clones_share_a_template(run, mote, tmp_path):
+    ram, saved = tmp_path / "ram", tmp_path / "template"
+    vm = run("-m", f"128,path={ram},share=on", "--monitor", tmp_path / "m", params=script(WORK.replace("dd if=/dev/vda", "true")))
+    vm.expect("count 2 good")
+    s = Session(tmp_path / "m")
+    s.command("stop")
+    s.command("save", directory=str(saved), type="template")
+    assert sorted(os.listdir(saved)) == ["config.json", "state"]
+    for refusal in ("cont", "system_reset"):
+        assert s.reply(refusal)["error"]["class"] == "InvalidState"
+    time.sleep(1)
+    before = vm.out
+    content = ram.stat().st_mtime_ns, subprocess.run(["md5sum", ram], capture_output=True).stdout
+    clones = [mote("restore", saved, "--monitor", tmp_path / f"t{n}", "--memory", "map" if n < 3 else "copy") for n in range(4)]
+    for number, clone in enumerate(clones):
+        goes_on(clone, before, tmp_path / f"t{number}")
+    assert content == (ram.stat().st_mtime_ns, subprocess.run(["md5sum", ram], capture_output=True).stdout)
+    s.command("quit")
+    assert vm.wait(60) == 0
 
 
 def damaged(saved, disk):

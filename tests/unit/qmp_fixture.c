@@ -709,8 +709,10 @@ struct json_object *client_result(struct client *c)
 	return result;
 }
 
-int vm_save(struct vm *vm, const char *directory, struct error *e)
+int vm_save(struct vm *vm, enum save_type type, const char *directory,
+	    struct error *e)
 {
+	(void)type;
 	(void)vm;
 	(void)directory;
 	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,

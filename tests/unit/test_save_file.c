@@ -316,6 +316,7 @@ static void test_memory_map_impossible_is_refused(void **state)
 		struct memory_map m;
 		struct state_reader r;
 
+		state_put_bool(&w, false);
 		state_put_u64(&w, cases[i].len);
 		state_put_u32(&w, cases[i].used);
 		for (uint32_t k = 0; k < cases[i].used && k < 2; k++) {

@@ -69,6 +69,7 @@ void memory_map_save(const struct memory_map *m, struct state_writer *w)
 
 	for (size_t i = 0; i < m->chunk_count; i++)
 		used += pages_of(&m->chunks[i]) > 0;
+	state_put_bool(w, m->live);
 	state_put_u64(w, m->len_bytes);
 	state_put_u32(w, used);
 	for (size_t i = 0; i < m->chunk_count; i++) {
@@ -117,6 +118,7 @@ static int load_chunk(struct memory_map *m, uint64_t *next,
 
 int memory_map_load(struct memory_map *m, struct state_reader *r)
 {
+	bool live = state_get_bool(r);
 	uint64_t len = state_get_u64(r), next = 0;
 	uint32_t used = state_get_u32(r);
 	int ret = state_reader_error(r);
@@ -125,9 +127,10 @@ int memory_map_load(struct memory_map *m, struct state_reader *r)
 	if (ret)
 		return ret;
 	/* A chunk table is not larger than one for 64 TiB. */
-	if (!len || len % PAGE || len > 64ull << 40)
+	if (!len || len % PAGE || len > 64ull << 40 || (live && used))
 		return -EPROTO;
 	ret = memory_map_init(m, len);
+	m->live = live;
 	for (uint32_t i = 0; !ret && i < used; i++)
 		ret = load_chunk(m, &next, r);
 	if (ret)
@@ -385,6 +388,10 @@ static int chunk_read(struct job *job, uint64_t chunk)
 	uint8_t *host;
 
 	part_of(job, chunk, &host);
+	if (job->map->live)
+		return read_all(job->fd, host,
+				(size_t)chunk_pages(job->map, chunk) * PAGE,
+				(off_t)(chunk * MEMORY_CHUNK_BYTES));
 	for (; next_run(c, &first, &count); first += count) {
 		size_t start = (size_t)first * PAGE, len = (size_t)count * PAGE;
 		int ret = read_all(job->fd, host + start, len,

@@ -30,6 +30,8 @@ struct memory_map {
 	uint64_t len_bytes;		/* of the memory and of the file */
 	size_t chunk_count;
 	struct memory_chunk *chunks;
+	/* The file is a template's RAM: it has every page, and no checksums. */
+	bool live;
 };
 
 /* A part of RAM; all but the last are whole chunks. */
@@ -51,7 +53,7 @@ int memory_map_load(struct memory_map *m, struct state_reader *r);
 /* Writes an empty file and fills the map. */
 int memory_file_write(int fd, const struct memory_part *parts, size_t count,
 		      struct memory_map *m, struct error *e);
-/* Into memory that is all zeros; every checksum is verified. */
+/* Into memory that is all zeros; every checksum that there is is verified. */
 int memory_file_read(int fd, const struct memory_part *parts, size_t count,
 		     const struct memory_map *m, struct error *e);
 
