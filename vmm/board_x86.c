@@ -8,6 +8,7 @@
 #include "boot/acpi.h"
 #include "layout_x86.h"
 #include "platform/ged.h"
+#include "platform/generation.h"
 #include "platform/pvpanic.h"
 #include "platform/reset.h"
 #include "platform/rtc.h"
@@ -22,6 +23,7 @@ struct board {
 	struct reset_dev *reset;
 	struct pvpanic *pvpanic;
 	struct ged *ged;
+	struct generation generation;
 	struct pci_hotplug *pci_hotplug;
 	struct pci *pci;
 	gpa_t pmem_base;
@@ -123,6 +125,8 @@ static int create_platform(struct board *b, struct error *e)
 	const struct board_params *p = &b->p;
 	int ret = create_serial(b, e);
 
+	if (!ret)
+		ret = generation_init(&b->generation, e);
 	if (!ret)
 		ret = rtc_create(&b->rtc, p->pio, LAYOUT_PORT_RTC, NULL, NULL,
 				 e);
@@ -300,6 +304,9 @@ int board_load(struct board *b, struct boot_image *image,
 	};
 	int ret = build_acpi(b, &p.rsdp, e);
 
+	if (!ret)
+		ret = generation_write(&b->generation, b->p.mem,
+				       LAYOUT_GENERATION, e);
 	return ret ? ret : boot_load(image, &p, entry, e);
 }
 
@@ -362,5 +369,11 @@ int board_load_state(struct board *b, struct state_reader *r, struct error *e)
 		ret = ged_load(b->ged, r);
 	if (!ret)
 		ret = state_reader_finish(r);
-	return ret ? error_errno(e, ret, "malformed") : 0;
+	if (ret)
+		return error_errno(e, ret, "malformed");
+	/* Another VM from here on. */
+	ret = generation_write(&b->generation, b->p.mem, LAYOUT_GENERATION, e);
+	if (!ret)
+		ged_raise(b->ged, GED_GENERATION);
+	return ret;
 }

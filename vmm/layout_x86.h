@@ -18,6 +18,7 @@
 #define LAYOUT_EBDA		0x9fc00ull	/* end of conventional memory */
 #define LAYOUT_RSDP		0xe0000ull	/* the BIOS area, for other systems */
 #define LAYOUT_ACPI_INFO	0xe0100ull	/* what the DSDT reads: boot/acpi.h */
+#define LAYOUT_GENERATION	0xe0200ull	/* VM generation ID, 16 bytes */
 #define LAYOUT_ACPI_TABLES	0xe1000ull
 #define LAYOUT_ACPI_END		0x100000ull
 #define LAYOUT_REBOOT_FLAG	0x472ull	/* BIOS data area: warm boot word */

@@ -127,6 +127,21 @@ def test_clones_share_a_template(run, mote, tmp_path):
     assert vm.wait(60) == 0
 
 
+def test_a_clone_seeds_its_random_numbers_anew(run, mote, tmp_path):
+    text = 'n=0; while true; do n=$((n+1)); echo "round $n: $(dmesg | grep -c "virtual machine fork")"; sleep 1; done'
+    vm = run("-m", "256", "--monitor", tmp_path / "m", params=script(text), kernel_name="generic")
+    vm.expect("round 1: 0")
+    s = Session(tmp_path / "m")
+    s.command("stop")
+    s.command("save", directory=str(tmp_path / "saved"))
+    s.command("quit")
+    assert vm.wait(60) == 0
+    clone = mote("restore", tmp_path / "saved", "--monitor", tmp_path / "c")
+    clone.expect(r"round \d+: 1")
+    Session(tmp_path / "c").command("quit")
+    assert clone.wait(60) == 0
+
+
 def damaged(saved, disk):
     """Each thing that can be wrong is named, and nothing is started."""
     state = (saved / "state").read_bytes()

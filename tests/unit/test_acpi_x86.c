@@ -227,6 +227,26 @@ static void test_acpi_every_bus_has_a_table_of_its_slots(void **state)
 	guest_mem_destroy(t.mem);
 }
 
+static void test_acpi_generation_id_is_where_it_is_written(void **state)
+{
+	/* DWordConst, little-endian (ACPI 6.4, 20.2.3). */
+	const uint8_t address[] = { 0x0c, LAYOUT_GENERATION & 0xff,
+				    LAYOUT_GENERATION >> 8 & 0xff,
+				    LAYOUT_GENERATION >> 16, 0 };
+	struct tables t = build(1, 1);
+	gpa_t dsdt = get(table(&t, "FACP") + 140, 8);
+	size_t len = get(dsdt + 4, 4);
+	uint8_t *name = memmem(ram + dsdt, len, "ADDR", 4);
+
+	(void)state;
+	assert_non_null(memmem(ram + dsdt, len, "VM_Gen_Counter", 15));
+	assert_non_null(name);
+	assert_non_null(memmem(name, 16, address, sizeof(address)));
+	assert_true(LAYOUT_GENERATION >= LAYOUT_ACPI_INFO + 0x40);
+	assert_true(LAYOUT_GENERATION + 16 <= LAYOUT_ACPI_TABLES);
+	guest_mem_destroy(t.mem);
+}
+
 static void test_acpi_without_memory_fails(void **state)
 {
 	struct acpi_params p = { .max_cpus = 0 };
@@ -250,6 +270,7 @@ int main(void)
 		cmocka_unit_test(test_acpi_info_is_what_the_dsdt_reads),
 		cmocka_unit_test(test_acpi_slots_are_there_with_hotplug_only),
 		cmocka_unit_test(test_acpi_every_bus_has_a_table_of_its_slots),
+		cmocka_unit_test(test_acpi_generation_id_is_where_it_is_written),
 		cmocka_unit_test(test_acpi_without_memory_fails),
 	};
 

@@ -145,6 +145,16 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             Name (_HID, EisaId ("PNP0C0C"))
         }
 
+        // The VM generation ID: its address, low and high half. Systems look
+        // for it under one of these names.
+        Device (VGEN)
+        {
+            Name (_HID, "MOTE0001")
+            Name (_CID, Package () { "VM_Gen_Counter", "VMGENCTR", "VM_GEN_COUNTER" })
+            Name (_DDN, "VM_Gen_Counter")
+            Name (ADDR, Package () { 0xe0200, 0 })
+        }
+
         // ACPI 6.4, 5.6.9: reading EVTS gives the pending events and clears them.
         Device (GED)
         {
@@ -161,6 +171,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
                 Store (EVTS, Local0)
                 If (And (Local0, 1)) { Notify (PWRB, 0x80) }
                 If (And (Local0, 2)) { PHPE () }
+                If (And (Local0, 4)) { Notify (VGEN, 0x80) }
             }
         }
 
