@@ -291,7 +291,7 @@ int cli_parse_restore(int argc, char **argv, struct cli_restore *out,
 	struct cli_run *run = &out->run;
 	struct parser p = { .argc = argc, .argv = argv, .out = run,
 			    .restore = out };
-	size_t disks, pmems;
+	struct option_saved saved;
 	int ret;
 
 	*run = (struct cli_run){ 0 };
@@ -302,12 +302,11 @@ int cli_parse_restore(int argc, char **argv, struct cli_restore *out,
 		ret = error_config(e, -EINVAL, "mote restore: no directory");
 	if (!ret)
 		ret = out->load(out, &run->config, e);
-	disks = run->config.disk_count;
-	pmems = run->config.pmem_count;
+	saved = option_saved(&run->config);
 	if (!ret)
 		ret = pass(&p, true, e);
 	if (!ret)
-		ret = option_override(&run->config, disks, pmems, e);
+		ret = option_override(&run->config, &saved, e);
 	if (!ret)
 		ret = config_validate(&run->config, e);
 	if (ret)

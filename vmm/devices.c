@@ -44,6 +44,14 @@ struct device_kind {
 	void (*config_free)(void *config);
 };
 
+static const char *key_of(enum device_type type, const char *id,
+			  const void *config)
+{
+	if (!id && type == DEVICE_9P)
+		return ((const struct config_9p *)config)->tag;
+	return id;
+}
+
 static int boot_device(struct devices *d, enum device_type type,
 		       const char *id, const void *config, struct error *e)
 {
@@ -51,7 +59,8 @@ static int boot_device(struct devices *d, enum device_type type,
 		.type = type, .id = id, .config = config, .bus = -1,
 		.slot = -1,
 	};
-	int ret = d->p.place ? d->p.place(d->p.place_opaque, type, id,
+	int ret = d->p.place ? d->p.place(d->p.place_opaque, type,
+					  key_of(type, id, config),
 					  &spec.bus, &spec.slot, e) : 0;
 
 	return ret ? ret : devices_add(d, &spec, NULL, e);
@@ -492,6 +501,11 @@ static const struct device_kind kinds[DEVICE_TYPES] = {
 		.create = create_balloon,
 	},
 };
+
+const char *device_key(const struct device *device)
+{
+	return key_of(device->type, device->id, device->config);
+}
 
 const char *device_type_name(enum device_type type)
 {

@@ -54,6 +54,7 @@ struct devices_params {
 	struct balloon_host balloon;
 	pthread_mutex_t *machine_lock;
 	/* Where the configuration's devices go, or NULL: the next free place.
+	 * id is what device_key() will say.
 	 * A negative result ends devices_create(). */
 	int (*place)(const void *opaque, enum device_type type, const char *id,
 		     int *bus, int *slot, struct error *e);
@@ -115,6 +116,9 @@ const struct pci_function *device_function(const struct device *device);
 struct vsock *devices_vsock(const struct devices *d);
 /* The balloon, NULL: none. */
 struct virtio_device *devices_balloon(const struct devices *d);
+/* What a device is known by in a saved VM: its id, or a share's tag. NULL: it has
+ * none. */
+const char *device_key(const struct device *device);
 const char *device_type_name(enum device_type type);
 
 /* Machine lock held. */

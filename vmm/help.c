@@ -126,11 +126,11 @@ static void help_restore(FILE *out)
 	for (const struct option *o = options; o->name; o++)
 		if (option_is_override(o->name))
 			print_option(out, o);
-	fputs("\nA --disk or --pmem needs the id of a saved one and gives it "
-	      "another path; the id\n"
-	      "of --rootfs is rootfs. Monitor, exit report and log are not "
-	      "those of the saved\n"
-	      "VM. A file that is damaged, of another version, or does not fit "
+	fputs("\nA --disk, --pmem or --net needs the id of a saved one and gives "
+	      "it another path or\n"
+	      "back end, a --9p the tag; the id of --rootfs is rootfs. Monitor, "
+	      "exit report and\n"
+	      "log are not those of the saved VM. A file that is damaged, of another version, or does not fit "
 	      "this host is exit\n"
 	      "status 2, before the guest runs.\n", out);
 }

@@ -78,36 +78,83 @@ static int override_pmem(struct vm_config *c, size_t count,
 	return no_such("--pmem", given->id, e);
 }
 
+/* Another back end; the guest's side stays as it was saved. */
+static int override_net(struct vm_config *c, size_t count,
+			struct config_net *given, struct error *e)
+{
+	for (size_t i = 0; given->id && i < count; i++) {
+		struct config_net *n = &c->nets[i];
+
+		if (strcmp(n->id, given->id))
+			continue;
+		n->user = given->user;
+		n->vhost = given->vhost;
+		move_path(&n->tap, &given->tap);
+		move_path(&n->fd, &given->fd);
+		move_path(&n->unix_path, &given->unix_path);
+		if (given->mac)
+			move_path(&n->mac, &given->mac);
+		return 0;
+	}
+	return no_such("--net", given->id, e);
+}
+
+static int override_share(struct vm_config *c, size_t count,
+			  struct config_9p *given, struct error *e)
+{
+	for (size_t i = 0; given->tag && i < count; i++) {
+		if (strcmp(c->shares[i].tag, given->tag))
+			continue;
+		move_path(&c->shares[i].path, &given->path);
+		return 0;
+	}
+	return no_such("--9p", given->tag, e);
+}
+
 static int twice(const char *option, const char *id, struct error *e)
 {
 	return error_config(e, -EINVAL, "%s: id '%s' is given twice", option,
 			    id);
 }
 
-int option_override(struct vm_config *c, size_t first_disk, size_t first_pmem,
+struct option_saved option_saved(const struct vm_config *c)
+{
+	return (struct option_saved){
+		.disks = c->disk_count, .pmems = c->pmem_count,
+		.nets = c->net_count, .shares = c->share_count,
+	};
+}
+
+/* All of one kind; override_one() is that for one of it. */
+#define OVERRIDE(option, list, count, first, name, override_one)		\
+	for (size_t i = first; !ret && i < count; i++) {			\
+		for (size_t k = first; !ret && k < i; k++)			\
+			if (list[i].name && list[k].name &&			\
+			    !strcmp(list[i].name, list[k].name))		\
+				ret = twice(option, list[i].name, e);		\
+		if (!ret)							\
+			ret = override_one(c, first, &list[i], e);		\
+	}
+
+int option_override(struct vm_config *c, const struct option_saved *saved,
 		    struct error *e)
 {
 	int ret = 0;
 
-	for (size_t i = first_disk; !ret && i < c->disk_count; i++) {
-		for (size_t k = first_disk; !ret && k < i; k++)
-			if (c->disks[i].id && !strcmp(c->disks[i].id,
-						      c->disks[k].id))
-				ret = twice("--disk", c->disks[i].id, e);
-		if (!ret)
-			ret = override_disk(c, first_disk, &c->disks[i], e);
-	}
-	for (size_t i = first_pmem; !ret && i < c->pmem_count; i++) {
-		for (size_t k = first_pmem; !ret && k < i; k++)
-			if (c->pmems[i].id && !strcmp(c->pmems[i].id,
-						      c->pmems[k].id))
-				ret = twice("--pmem", c->pmems[i].id, e);
-		if (!ret)
-			ret = override_pmem(c, first_pmem, &c->pmems[i], e);
-	}
-	while (c->disk_count > first_disk)
+	OVERRIDE("--disk", c->disks, c->disk_count, saved->disks, id,
+		 override_disk);
+	OVERRIDE("--pmem", c->pmems, c->pmem_count, saved->pmems, id,
+		 override_pmem);
+	OVERRIDE("--net", c->nets, c->net_count, saved->nets, id, override_net);
+	OVERRIDE("--9p", c->shares, c->share_count, saved->shares, tag,
+		 override_share);
+	while (c->disk_count > saved->disks)
 		config_disk_deinit(&c->disks[--c->disk_count]);
-	while (c->pmem_count > first_pmem)
+	while (c->pmem_count > saved->pmems)
 		config_pmem_deinit(&c->pmems[--c->pmem_count]);
+	while (c->net_count > saved->nets)
+		config_net_deinit(&c->nets[--c->net_count]);
+	while (c->share_count > saved->shares)
+		config_9p_deinit(&c->shares[--c->share_count]);
 	return ret;
 }

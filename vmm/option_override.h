@@ -11,12 +11,18 @@
 
 /* Options that a restored VM may have of its own. */
 bool option_is_override(const char *name);
+/* How many of each a saved configuration has. */
+struct option_saved {
+	size_t disks, pmems, nets, shares;
+};
+
+struct option_saved option_saved(const struct vm_config *c);
 /*
- * Disks and persistent memory from these indices on came from the command line:
- * each gives the saved one of the same id another file. An id that is not there,
- * no id, and the same twice are errors.
+ * What follows them came from the command line: each gives the saved one of the
+ * same id, or tag, another file or back end. An id that is not there, no id, and
+ * the same twice are errors.
  */
-int option_override(struct vm_config *c, size_t first_disk, size_t first_pmem,
+int option_override(struct vm_config *c, const struct option_saved *saved,
 		    struct error *e);
 
 #endif

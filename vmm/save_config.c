@@ -56,38 +56,93 @@ static void add_pmem(struct copy *k, const struct device *device)
 	make_absolute(k, &to->path);
 }
 
-/* Devices have come and gone since the VM was configured. */
-static int take_devices(struct copy *k, const struct devices *devices,
-			struct error *e)
+static void add_net(struct copy *k, const struct device *device)
 {
-	bool root = false, rng = false;
-	size_t count = 0;
+	struct config_net *to = &k->c.nets[k->c.net_count++];
+
+	*to = *(const struct config_net *)device->config;
+	to->id = device->id;
+	make_absolute(k, &to->unix_path);
+}
+
+static void add_share(struct copy *k, const struct device *device)
+{
+	struct config_9p *to = &k->c.shares[k->c.share_count++];
+
+	*to = *(const struct config_9p *)device->config;
+	make_absolute(k, &to->path);
+}
+
+static void add_device(struct copy *k, const struct device *device)
+{
+	switch (device->type) {
+	case DEVICE_DISK:
+		add_disk(k, device);
+		break;
+	case DEVICE_PMEM:
+		add_pmem(k, device);
+		break;
+	case DEVICE_NET:
+		add_net(k, device);
+		break;
+	case DEVICE_9P:
+		add_share(k, device);
+		break;
+	case DEVICE_VSOCK:
+		k->c.vsock = *(const struct config_vsock *)device->config;
+		break;
+	default:
+		break;
+	}
+}
+
+/* Room for as many of each as there are devices. */
+static int make_room(struct copy *k, const struct devices *devices,
+		     struct error *e)
+{
+	struct vm_config *c = &k->c;
+	size_t count = 1;
 
 	for (struct device *d = devices_first(devices); d; d = d->next) {
-		if (!d->id)
+		if (!device_key(d))
 			return error_class_set(e, ERROR_NOT_SUPPORTED,
 					       -EOPNOTSUPP, "a %s without an id "
 					       "cannot be saved",
 					       device_type_name(d->type));
 		count++;
 	}
-	k->c.disks = calloc(count + 1, sizeof(*k->c.disks));
-	k->c.pmems = calloc(count + 1, sizeof(*k->c.pmems));
-	k->c.disk_count = k->c.pmem_count = 0;
-	if (!k->c.disks || !k->c.pmems)
+	c->disk_count = c->pmem_count = c->net_count = c->share_count = 0;
+	c->disks = calloc(count, sizeof(*c->disks));
+	c->pmems = calloc(count, sizeof(*c->pmems));
+	c->nets = calloc(count, sizeof(*c->nets));
+	c->shares = calloc(count, sizeof(*c->shares));
+	if (!c->disks || !c->pmems || !c->nets || !c->shares)
 		return error_set(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
+/* Devices have come and gone since the VM was configured. */
+static int take_devices(struct copy *k, const struct devices *devices,
+			struct error *e)
+{
+	bool has[DEVICE_TYPES] = { false }, root = false;
+	int ret = make_room(k, devices, e);
+
+	if (ret)
+		return ret;
 	for (struct device *d = devices_first(devices); d; d = d->next) {
-		rng = rng || d->type == DEVICE_RNG;
-		if (k->c.rootfs.path && !strcmp(d->id, "rootfs"))
+		has[d->type] = true;
+		if (k->c.rootfs.path && !strcmp(device_key(d), "rootfs"))
 			root = true;
-		else if (d->type == DEVICE_DISK)
-			add_disk(k, d);
-		else if (d->type == DEVICE_PMEM)
-			add_pmem(k, d);
+		else
+			add_device(k, d);
 	}
-	k->c.rng = rng;
-	if (!rng)
+	k->c.rng = has[DEVICE_RNG];
+	if (!k->c.rng)
 		k->c.rng_source = NULL;
+	k->c.balloon.enable = has[DEVICE_BALLOON];
+	if (!has[DEVICE_VSOCK])
+		k->c.vsock = (struct config_vsock){ 0 };
 	if (!root && k->c.rootfs.type != ROOTFS_INITRD)
 		k->c.rootfs = (struct config_rootfs){ 0 };
 	return 0;
@@ -102,6 +157,7 @@ static void take_paths(struct copy *k)
 		make_absolute(k, &c->initrds[i]);
 	make_absolute(k, &c->rootfs.path);
 	make_absolute(k, &c->rng_source);
+	make_absolute(k, &c->vsock.path);
 	make_absolute(k, &c->serial.path);
 	make_absolute(k, &c->console.path);
 }
@@ -125,6 +181,12 @@ int save_config_text(const struct vm_config *c, const struct devices *devices,
 	struct copy k = { .c = *c };
 	int ret;
 
+	/* Arrays of its own from here on. */
+	k.c.disks = NULL;
+	k.c.pmems = NULL;
+	k.c.nets = NULL;
+	k.c.shares = NULL;
+
 	k.c.initrds = calloc(c->initrd_count + 1, sizeof(*k.c.initrds));
 	if (!k.c.initrds)
 		return error_set(e, -ENOMEM, "out of memory");
@@ -141,10 +203,10 @@ int save_config_text(const struct vm_config *c, const struct devices *devices,
 	for (size_t i = 0; i < k.made_count; i++)
 		free(k.made[i]);
 	free(k.made);
-	if (k.c.disks != c->disks)
-		free(k.c.disks);
-	if (k.c.pmems != c->pmems)
-		free(k.c.pmems);
+	free(k.c.disks);
+	free(k.c.pmems);
+	free(k.c.nets);
+	free(k.c.shares);
 	free(k.c.initrds);
 	return ret;
 }

@@ -31,7 +31,7 @@ void saved_device_put(struct state_writer *w, const struct device *device)
 	const struct pci_function *f = device_function(device);
 
 	state_put_string(w, device_type_name(device->type));
-	state_put_string(w, device->id);
+	state_put_string(w, device_key(device));
 	state_put_u8(w, f->bus);
 	state_put_u8(w, f->slot);
 	state_put_bool(w, device->removing);

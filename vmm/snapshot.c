@@ -289,13 +289,15 @@ static int load_processors(struct vm *vm, struct error *e)
 static int load_device(struct vm *vm, uint32_t i, struct error *e)
 {
 	const struct saved_device *saved = &vm->saved->devices[i];
-	struct device *device = devices_find(vm->devices, saved->id);
+	struct device *device = devices_at(vm->devices, saved->bus,
+					   saved->slot);
 	const struct pci_function *f;
 	struct saved_device again;
 	struct state_reader r;
 	int ret;
 
-	if (!device)
+	if (!device || device->type != saved->type ||
+	    strcmp(device_key(device), saved->id))
 		return error_config(e, -ENOENT, "'%s' is not in the "
 				    "configuration", saved->id);
 	open_section(vm->saved, TAG_DEVICE, i, &r);

@@ -11,7 +11,7 @@
 #include "cli.h"
 #include "options.h"
 
-#define MAX_ARGS 16
+#define MAX_ARGS 24
 
 static int parse(struct cli_run *r, struct error *e, const char *const *args)
 {
@@ -563,7 +563,11 @@ static int parse_restore(struct cli_restore *r, struct error *e,
 			  "\"memory\": \"64M\", \"serial\": \"null\", "
 			  "\"disks\": [{\"path\": \"/a\", \"id\": \"a\", "
 			  "\"readonly\": true, \"serial\": \"S\"}], "
-			  "\"pmem\": [{\"path\": \"/p\", \"id\": \"p\"}]}",
+			  "\"pmem\": [{\"path\": \"/p\", \"id\": \"p\"}], "
+			  "\"nets\": [{\"tap\": \"t0\", \"id\": \"n\", "
+			  "\"mac\": \"02:00:00:00:00:01\"}], "
+			  "\"9p\": [{\"path\": \"/srv\", \"tag\": \"s\"}], "
+			  "\"vsock\": {\"cid\": 3, \"path\": \"a.sock\"}}",
 	};
 	return cli_parse_restore(argc, argv, r, e);
 }
@@ -579,7 +583,9 @@ static void test_cli_restore_overrides(void **state)
 				       "--memory", "copy", "--monitor", "m",
 				       "-d", "path=/b,id=a", "--disk",
 				       "id=rootfs,path=/r2", "--pmem",
-				       "id=p,path=/q")))
+				       "id=p,path=/q", "--net",
+				       "tap=t1,id=n", "--9p", "/new,tag=s",
+				       "--vsock", "cid=4,path=b.sock")))
 		fail_msg("%s", e.text);
 	assert_string_equal(r.saved, "dir");
 	assert_true(r.copy && c->paused);
@@ -591,6 +597,12 @@ static void test_cli_restore_overrides(void **state)
 	assert_string_equal(c->rootfs.path, "/r2");
 	assert_string_equal(c->pmems[0].path, "/q");
 	assert_int_equal(c->memory.size_bytes, 64 << 20);
+	assert_int_equal(c->net_count, 1);
+	assert_string_equal(c->nets[0].tap, "t1");
+	assert_string_equal(c->nets[0].mac, "02:00:00:00:00:01");
+	assert_int_equal(c->share_count, 1);
+	assert_string_equal(c->shares[0].path, "/new");
+	assert_int_equal(c->vsock.cid, 4);
 	config_deinit(c);
 	assert_int_equal(parse_restore(&r, &e, ARGS("dir")), 0);
 	assert_false(r.copy);
@@ -615,6 +627,8 @@ static void test_cli_restore_mistakes_are_named(void **state)
 		{ { "a", "-d", "path=/x,id=a", "-d", "path=/y,id=a" },
 		  "twice" },
 		{ { "a", "--pmem", "path=/x,id=a" }, "'a'" },
+		{ { "a", "--net", "tap=x,id=m" }, "'m'" },
+		{ { "a", "--9p", "/x,tag=t" }, "'t'" },
 		{ { "a", "--monitr", "x" }, "--monitor" },
 	};
 
