@@ -39,6 +39,7 @@ struct config_memory {
 	unsigned int slots;
 	char *path;		/* a file or a directory; NULL: anonymous */
 	bool share, prealloc, hugepages;
+	bool saved;		/* path is a saved VM's RAM, not the user's */
 };
 
 struct config_cpus {

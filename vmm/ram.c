@@ -18,6 +18,7 @@ struct ram {
 	struct guest_mem *mem;
 	int fd;			/* -1: anonymous */
 	bool private, users_file, hugetlb;
+	bool saved;		/* until a reset: a saved VM's RAM */
 	const char *path;	/* the configuration's */
 	unsigned int count;
 	struct ram_range ranges[RAM_MAX_RANGES];
@@ -206,6 +207,7 @@ int ram_create(struct ram **out, const struct config_memory *c,
 	r->fd = -1;
 	r->private = !c->share;
 	r->path = c->path;
+	r->saved = c->saved;
 	r->hugetlb = c->hugepages;
 	r->count = count;
 	memcpy(r->ranges, ranges, count * sizeof(*ranges));
@@ -258,10 +260,32 @@ bool ram_is_private(const struct ram *r)
 	return r->private && !r->hugetlb && !r->users_file;
 }
 
+/* The pages of the file would come back, and with them what was in RAM when the
+ * VM was saved. Where that fails they do, as they are. */
+static void forget_saved(struct ram *r)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			  MAP_FIXED;
+
+	for (unsigned int i = 0; i < r->count; i++) {
+		uint64_t len = r->ranges[i].len_bytes;
+
+		if (mmap(r->host[i], len, PROT_READ | PROT_WRITE, flags, -1,
+			 0) == MAP_FAILED)
+			madvise(r->host[i], len, MADV_DONTNEED);
+		madvise(r->host[i], len, MADV_DONTDUMP);
+		madvise(r->host[i], len, MADV_HUGEPAGE);
+	}
+}
+
 void ram_reset(struct ram *r)
 {
 	int advice = r->private ? MADV_DONTNEED : MADV_REMOVE;
 
+	if (r->saved) {
+		forget_saved(r);
+		return;
+	}
 	if (r->users_file && !r->private)
 		return;
 	for (unsigned int i = 0; i < r->count; i++)

@@ -100,6 +100,38 @@ static void test_ram_reset_reads_as_zeros(void **state)
 	}
 }
 
+/* What was in RAM when a VM was saved does not outlive a reset; the file does. */
+static void test_ram_of_a_saved_vm_reads_as_zeros_after_a_reset(void **state)
+{
+	char path[] = "/tmp/test-ram-XXXXXX", byte = 0;
+	struct config_memory c = { .size_bytes = 8 * MIB, .path = path,
+				   .saved = true };
+	const struct guest_mem_region *first;
+	struct guest_mem *m;
+	struct error e;
+	struct ram *r;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 8 * MIB), 0);
+	assert_int_equal(pwrite(fd, "y", 1, 0), 1);
+	assert_int_equal(make(&r, &m, &c, &e), 0);
+	first = guest_mem_region(m, 0);
+	assert_int_equal(first->host[0], 'y');
+	first->host[4096] = 'x';
+	ram_reset(r);
+	assert_int_equal(first->host[0], 0);
+	assert_int_equal(first->host[4096], 0);
+	first->host[0] = 'z';
+	assert_int_equal(pread(fd, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'y');
+	ram_destroy(r);
+	guest_mem_destroy(m);
+	close(fd);
+	unlink(path);
+}
+
 /* Whole pages of RAM and nothing else. */
 static void test_ram_discard_gives_whole_pages_back(void **state)
 {
@@ -324,6 +356,8 @@ int main(void)
 			test_ram_private_file_is_content_that_is_not_written),
 		cmocka_unit_test(test_ram_shared_file_is_made_and_written),
 		cmocka_unit_test(test_ram_directory_gets_no_name),
+		cmocka_unit_test(
+			test_ram_of_a_saved_vm_reads_as_zeros_after_a_reset),
 		cmocka_unit_test(test_ram_errors_name_the_file),
 		cmocka_unit_test(test_ram_slot_that_kvm_refuses_is_explained),
 		cmocka_unit_test(test_ram_prealloc_makes_it_resident),

@@ -272,6 +272,9 @@ int vcpu_model_reset(struct vcpu_model *m, const int *vcpu_fds,
 
 	if (!p)
 		return error_set(e, -ENOMEM, "out of memory");
+	/* What was saved of the clocks is void, too. */
+	free(m->times);
+	m->times = NULL;
 	ret = kvm_vm_create(&scratch, e);
 	if (ret)
 		goto out;
