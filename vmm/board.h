@@ -51,6 +51,9 @@ void board_destroy(struct board *b);
 struct pci *board_pci(struct board *b);
 struct pci_hotplug *board_pci_hotplug(struct board *b);
 
+/* Where the room for memory to come is (hot_memory.h), if there is any. */
+gpa_t board_hot_memory_base(const struct board *b);
+
 /* Guest-physical addresses for persistent memory; may be none. */
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "boot/acpi.h"
+#include "hot_memory.h"
 #include "layout_x86.h"
 #include "platform/ged.h"
 #include "platform/generation.h"
@@ -26,6 +27,7 @@ struct board {
 	struct generation generation;
 	struct pci_hotplug *pci_hotplug;
 	struct pci *pci;
+	gpa_t hot_memory_base;
 	gpa_t pmem_base;
 	uint64_t pmem_bytes;
 };
@@ -58,14 +60,15 @@ static uint64_t mmio64_bytes(uint64_t available)
 	return half ? half : MMIO64_MIN_LEN;
 }
 
-/* Above all RAM, within the guest's physical address width: the PCI window,
- * then persistent memory. */
+/* Above all RAM, within the guest's physical address width: room for memory to
+ * come, the PCI window, then persistent memory. */
 static int place_windows(struct board *b, struct pci_windows *w,
 			 struct error *e)
 {
 	const struct board_params *p = &b->p;
 	struct ram_range ranges[RAM_MAX_RANGES];
 	uint64_t size = p->config->memory.size_bytes;
+	uint64_t most = size + hot_memory_room_bytes(&p->config->memory);
 	unsigned int bits = vcpu_model_phys_bits(p->model);
 	uint64_t limit = bits < 64 ? 1ull << bits : ~0ull;
 	unsigned int n = board_ram_ranges(size, ranges);
@@ -74,10 +77,13 @@ static int place_windows(struct board *b, struct pci_windows *w,
 	if (end < LAYOUT_HIGH_RAM)
 		end = LAYOUT_HIGH_RAM;
 	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
+	b->hot_memory_base = end;
+	end += hot_memory_room_bytes(&p->config->memory);
+	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
 	if (end > limit || limit - end < MMIO64_MIN_LEN)
 		return error_config(e, -EINVAL, "--memory: %llu MiB do not fit "
 				    "the guest's %u physical address bits",
-				    (unsigned long long)(size >> 20), bits);
+				    (unsigned long long)(most >> 20), bits);
 	*w = (struct pci_windows){
 		.ecam_base = LAYOUT_ECAM,
 		.mmio32_base = LAYOUT_MMIO32,
@@ -192,6 +198,11 @@ void board_destroy(struct board *b)
 struct pci *board_pci(struct board *b)
 {
 	return b->pci;
+}
+
+gpa_t board_hot_memory_base(const struct board *b)
+{
+	return b->hot_memory_base;
 }
 
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)

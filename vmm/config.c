@@ -205,9 +205,19 @@ static int check_memory(const struct config_memory *m, struct error *e)
 	if (bytes % PAGE)
 		return error_config(e, -EINVAL, "--memory: %llu KiB are not "
 				    "whole pages of 4 KiB", bytes >> 10);
-	if ((m->max_bytes && m->max_bytes != m->size_bytes) || m->slots)
-		return error_config(e, -EINVAL, "--memory: max and slots: this "
-				    "version cannot add memory");
+	if (m->slots)
+		return error_config(e, -EINVAL, "--memory: slots: this version "
+				    "has no DIMMs; max alone is enough to add "
+				    "memory");
+	if (m->max_bytes && (m->max_bytes < bytes ||
+			     m->max_bytes > MEMORY_MAX ||
+			     (m->max_bytes - bytes) % (2 * MIB)))
+		return error_config(e, -EINVAL, "--memory: max=%lluM: from the "
+				    "size to 8T, in steps of 2M",
+				    (unsigned long long)m->max_bytes / MIB);
+	if (m->hugepages && m->max_bytes > bytes)
+		return error_config(e, -EINVAL, "--memory: hugepages and max "
+				    "exclude each other");
 	if (m->hugepages && m->path)
 		return error_config(e, -EINVAL, "--memory: hugepages and path "
 				    "exclude each other");

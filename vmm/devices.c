@@ -444,6 +444,24 @@ static int create_balloon(struct virtio_device **out,
 				     p->io_loop, e);
 }
 
+/* ---- virtio-mem ---------------------------------------------------------- */
+
+static int boot_mem(struct devices *d, struct error *e)
+{
+	return d->p.hot_memory.bytes ?
+		       boot_device(d, DEVICE_MEM, "memory0", NULL, e) : 0;
+}
+
+static int create_mem(struct virtio_device **out,
+		      const struct devices_params *p, const char *id,
+		      const void *config, struct error *e)
+{
+	(void)id;
+	(void)config;
+	return virtio_mem_create(out, p->hot_memory.base, p->hot_memory.bytes,
+				 &p->hot_memory.host, p->mem, p->io_loop, e);
+}
+
 /* ---- the table ----------------------------------------------------------- */
 
 static const struct device_kind kinds[DEVICE_TYPES] = {
@@ -499,6 +517,11 @@ static const struct device_kind kinds[DEVICE_TYPES] = {
 		.name = "balloon",
 		.boot = boot_balloon,
 		.create = create_balloon,
+	},
+	[DEVICE_MEM] = {
+		.name = "mem",
+		.boot = boot_mem,
+		.create = create_mem,
 	},
 };
 
@@ -569,7 +592,7 @@ int devices_add(struct devices *d, const struct device_spec *spec,
 	if (spec->id && devices_find(d, spec->id))
 		return error_config(e, -EEXIST, "there is a device '%s' "
 				    "already", spec->id);
-	if (spec->type == DEVICE_BALLOON && devices_balloon(d))
+	if (spec->type == DEVICE_BALLOON && devices_first_of(d, DEVICE_BALLOON))
 		return error_class_set(e, ERROR_ALREADY_SET, -EEXIST,
 				       "Only one balloon device is supported");
 	device = device_new(spec);
@@ -654,10 +677,11 @@ struct vsock *devices_vsock(const struct devices *d)
 	return v;
 }
 
-struct virtio_device *devices_balloon(const struct devices *d)
+struct virtio_device *devices_first_of(const struct devices *d,
+				       enum device_type type)
 {
 	for (struct device *i = d->first; i; i = i->next)
-		if (i->type == DEVICE_BALLOON)
+		if (i->type == type)
 			return virtio_pci_device(i->pci);
 	return NULL;
 }

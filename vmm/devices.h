@@ -21,6 +21,7 @@
 #include "pci/pci.h"
 #include "pmem/pmem.h"
 #include "virtio/balloon.h"
+#include "virtio/mem.h"
 
 struct devices;
 struct net_backend;
@@ -37,6 +38,7 @@ enum device_type {
 	DEVICE_VSOCK,		/* config: struct config_vsock */
 	DEVICE_9P,		/* config: struct config_9p */
 	DEVICE_BALLOON,		/* config: struct config_balloon; one at most */
+	DEVICE_MEM,		/* config: none, devices_params.hot_memory */
 	DEVICE_TYPES,
 };
 
@@ -51,6 +53,11 @@ struct devices_params {
 	struct kvm_vm *kvm;
 	struct pmem_space *pmem;
 	struct chardev *console;	/* NULL: no virtio console */
+	struct {			/* 0 bytes: none */
+		gpa_t base;
+		uint64_t bytes;
+		struct mem_host host;
+	} hot_memory;
 	struct balloon_host balloon;
 	pthread_mutex_t *machine_lock;
 	/* Where the configuration's devices go, or NULL: the next free place.
@@ -114,8 +121,9 @@ struct device *devices_at(const struct devices *d, unsigned int bus,
 const struct pci_function *device_function(const struct device *device);
 /* The host's end of the vsock; NULL: none, or the kernel's. */
 struct vsock *devices_vsock(const struct devices *d);
-/* The balloon, NULL: none. */
-struct virtio_device *devices_balloon(const struct devices *d);
+/* The first of a kind, NULL: there is none. */
+struct virtio_device *devices_first_of(const struct devices *d,
+				       enum device_type type);
 /* What a device is known by in a saved VM: its id, or a share's tag. NULL: it has
  * none. */
 const char *device_key(const struct device *device);

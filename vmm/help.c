@@ -69,7 +69,7 @@ static void print_planned(FILE *out)
 	fputs("\nNot in this version:", out);
 	for (size_t i = 0; options_planned[i]; i++)
 		fprintf(out, "%s --%s", i % 5 ? "" : "\n ", options_planned[i]);
-	fputs("\nand hot-plug: memory and vCPUs beyond those at the start.\n",
+	fputs("\nand hot-plug of vCPUs and of DIMMs.\n",
 	      out);
 }
 
@@ -100,6 +100,7 @@ static void help_run(FILE *out)
 	      "  root=/dev/pmem0 rw           with --rootfs type=pmem; and "
 	      "rootflags=dax when\n"
 	      "                               it is an ext4 or XFS that can\n"
+	      "  memhp_default_state=online   with --memory max=\n"
 	      "and then every --params.\n\n"
 	      "Keys on stdio: Ctrl-a x quits, Ctrl-a Ctrl-a sends Ctrl-a, "
 	      "Ctrl-a b a break,\n"

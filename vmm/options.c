@@ -26,7 +26,9 @@ static const char *const log_levels[] = { "error", "warn", "info", "debug",
 
 static const struct field memory_fields[] = {
 	FIELD(config_memory, FIELD_SIZE, size_bytes, .name = "size"),
-	FIELD(config_memory, FIELD_SIZE, max_bytes, .name = "max"),
+	FIELD(config_memory, FIELD_SIZE, max_bytes, .name = "max",
+	      .argument = "SIZE",
+	      .help = "what it can grow to, by virtio-mem; default SIZE"),
 	FIELD(config_memory, FIELD_UINT, slots, .name = "slots"),
 	FIELD(config_memory, FIELD_STRING, path, .name = "path",
 	      .argument = "DIR|FILE",

@@ -188,6 +188,8 @@ static int map_range(struct ram *r, unsigned int i, uint64_t offset,
 		if (ret)
 			return ret;
 	}
+	if (!r->mem)
+		return 0;
 	ret = guest_mem_add(r->mem, r->ranges[i].base, len, host);
 	return ret ? error_errno(e, ret, "--memory") : 0;
 }
@@ -247,12 +249,18 @@ void ram_destroy(struct ram *r)
 	for (unsigned int i = 0; i < r->count; i++) {
 		if (!r->host[i])
 			continue;
-		guest_mem_remove(r->mem, r->ranges[i].base);
+		if (r->mem)
+			guest_mem_remove(r->mem, r->ranges[i].base);
 		munmap(r->host[i], r->ranges[i].len_bytes);
 	}
 	if (r->fd >= 0)
 		close(r->fd);
 	free(r);
+}
+
+uint8_t *ram_host(const struct ram *r, unsigned int i)
+{
+	return r->host[i];
 }
 
 bool ram_is_private(const struct ram *r)

@@ -23,13 +23,17 @@ struct ram_range {
 	uint64_t len_bytes;
 };
 
-/* Needs no KVM yet: the kernel can be loaded while that makes the VM. */
+/* Needs no KVM yet: the kernel can be loaded while that makes the VM. With mem
+ * NULL it is the caller who makes it the guest's, also in place of attach. */
 int ram_create(struct ram **out, const struct config_memory *c,
 	       const struct ram_range *ranges, unsigned int count,
 	       struct guest_mem *mem, struct error *e);
 /* Gives it to the VM, once: memory slots 0 … count - 1 are used. */
 int ram_attach(struct ram *r, struct kvm_vm *vm, struct error *e);
 void ram_destroy(struct ram *r);
+
+/* Where range i is. */
+uint8_t *ram_host(const struct ram *r, unsigned int i);
 
 /* True when pages of files may be mapped over it: nobody else sees it. */
 bool ram_is_private(const struct ram *r);

@@ -25,6 +25,9 @@ static int build_cmdline(struct vm *vm, struct error *e)
 		if (!ret && dax_possible(c->rootfs.path))
 			ret = cmdline_append(&vm->cmdline, "rootflags=dax");
 	}
+	/* Debian's kernels leave to user space what they are given. */
+	if (!ret && hot_memory_room_bytes(&c->memory))
+		ret = cmdline_append(&vm->cmdline, "memhp_default_state=online");
 	for (size_t i = 0; !ret && i < c->param_count; i++)
 		ret = cmdline_append(&vm->cmdline, c->params[i]);
 	if (ret)
@@ -257,6 +260,17 @@ static unsigned int io_threads(void)
 	return cpus < 4 ? 4 : cpus > 16 ? 16 : (unsigned int)cpus;
 }
 
+static int create_hot_memory(struct vm *vm, struct error *e)
+{
+	const struct config_memory *c = &vm->config->memory;
+
+	if (!hot_memory_room_bytes(c))
+		return 0;
+	return hot_memory_create(&vm->hot_memory, c,
+				 board_hot_memory_base(vm->board), vm->mem,
+				 &vm->kvm, e);
+}
+
 static int create_devices(struct vm *vm, struct error *e)
 {
 	struct devices_params p = {
@@ -267,6 +281,7 @@ static int create_devices(struct vm *vm, struct error *e)
 		.kvm = &vm->kvm,
 		.pmem = vm->pmem,
 		.console = vm->console,
+		.hot_memory.host = { vm_memory_clear, vm_mem_changed, vm },
 		.balloon = { vm_memory_discard, vm_balloon_changed, vm },
 		.machine_lock = &vm->machine_lock,
 	};
@@ -274,6 +289,10 @@ static int create_devices(struct vm *vm, struct error *e)
 
 	if (ret)
 		return error_errno(e, ret, "iothread");
+	if (vm->hot_memory) {
+		p.hot_memory.base = hot_memory_base(vm->hot_memory);
+		p.hot_memory.bytes = hot_memory_bytes(vm->hot_memory);
+	}
 	p.io = vm->io;
 	p.io_loop = iothread_pool_first(vm->io);
 	if (vm->saved) {
@@ -321,7 +340,7 @@ static int create(struct vm **out, const struct vm_config *c,
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
 		vm_memory_init, create_chardevs, create_board, create_pmem,
-		create_devices, create_vcpus, vm_load, NULL,
+		create_hot_memory, create_devices, create_vcpus, vm_load, NULL,
 	};
 	static const build_step restore[] = {
 		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
@@ -342,7 +361,8 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->balloon_timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->balloon_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->mem_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
@@ -378,6 +398,7 @@ void vm_destroy(struct vm *vm)
 	end_preload(vm, &ignored);
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
+	hot_memory_destroy(vm->hot_memory);
 	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
 	iothread_pool_destroy(vm->io);

@@ -59,6 +59,7 @@ enum vm_event {
 	VM_EVENT_SHUTDOWN,	/* the report is final */
 	VM_EVENT_DEVICE_DELETED,	/* vm_devices.h */
 	VM_EVENT_BALLOON_CHANGE,	/* vm_memory.h */
+	VM_EVENT_MEMORY_CHANGE,		/* vm_memory.h */
 };
 
 typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,

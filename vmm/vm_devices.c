@@ -85,6 +85,10 @@ int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
 
 	if (ret)
 		return ret;
+	/* What the guest has plugged would go with it. */
+	if (device->type == DEVICE_MEM)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
+				       "'%s': a virtio-mem stays", device->id);
 	if (!guest_knows(vm)) {
 		vm_device_force_remove(vm, device);
 		return 0;

@@ -8,6 +8,7 @@
 
 #include "board.h"
 #include "devices.h"
+#include "hot_memory.h"
 #include "kvm/kvm.h"
 #include "pmem/pmem.h"
 #include "vcpu.h"
@@ -22,6 +23,15 @@ enum vm_request {
 	VM_REQUEST_EXIT_PORT = 1 << 4,
 	VM_REQUEST_TRIPLE_FAULT = 1 << 5,
 	VM_REQUEST_KVM_ERROR = 1 << 6,
+};
+
+/* What the guest can change as often as it likes, told to clients now and then. */
+struct vm_notice {
+	struct vm *vm;
+	enum vm_event event;
+	struct loop_timer timer;
+	atomic_bool set;	/* the timer is */
+	uint64_t told_ns;	/* CLOCK_MONOTONIC; 0: never */
 };
 
 struct vm {
@@ -45,6 +55,7 @@ struct vm {
 	struct vcpu_model *model;
 	struct board *board;
 	struct pmem_space *pmem;
+	struct hot_memory *hot_memory;	/* NULL: no max= */
 	struct devices *devices;
 	struct vcpus *vcpus;
 
@@ -66,10 +77,7 @@ struct vm {
 	/* vm_devices.c */
 	struct loop_watch eject_watch;		/* eventfd */
 	uint32_t ejected[PCI_ROOTS];		/* machine lock */
-	/* vm_memory.c */
-	struct loop_timer balloon_timer;
-	atomic_bool balloon_changed;	/* the timer is set */
-	uint64_t balloon_told_ns;	/* CLOCK_MONOTONIC; 0: never */
+	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
 	bool tables_stale;	/* devices have changed before the first run */
 };
@@ -96,6 +104,11 @@ void vm_memory_deinit(struct vm *vm);
 /* For the balloon: opaque is the VM. */
 void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes);
 void vm_balloon_changed(void *opaque);
+/* The same for virtio-mem. */
+void vm_memory_clear(void *opaque, uint64_t offset, uint64_t len_bytes);
+void vm_mem_changed(void *opaque);
+/* A reset, after that of the devices; machine lock held. */
+void vm_memory_reset(struct vm *vm);
 
 /* A saved function was hidden: as vm_device_ejected(), machine lock held. */
 void vm_device_note_ejected(struct vm *vm, unsigned int bus,

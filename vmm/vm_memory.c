@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The balloon of a running VM. Main thread; vm_memory_discard() runs on the
- * balloon's loop's, vm_balloon_changed() on vCPU threads.
+ * The balloon and the virtio-mem of a running VM. Main thread; what they call,
+ * vm_memory_discard() to vm_mem_changed(), runs on theirs.
  */
 #include "vm_memory.h"
 
 #include <errno.h>
 #include <time.h>
 
+#include "virtio/virtio_pci.h"
 #include "vm_internal.h"
 
 /* A guest may change its mind as often as it likes; clients hear of it so. */
@@ -16,7 +17,7 @@
 static int find(const struct vm *vm, struct virtio_device **out,
 		struct error *e)
 {
-	*out = devices_balloon(vm->devices);
+	*out = devices_first_of(vm->devices, DEVICE_BALLOON);
 	if (*out)
 		return 0;
 	/* QEMU's class and words. */
@@ -64,9 +65,113 @@ int vm_balloon_set(struct vm *vm, uint64_t bytes, struct error *e)
 
 uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)
 {
-	struct virtio_device *d = devices_balloon(vm->devices);
+	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_BALLOON);
 
 	return d ? virtio_balloon_stat(d, which) : BALLOON_STAT_UNKNOWN;
+}
+
+/* ---- virtio-mem ---------------------------------------------------------- */
+
+/* The device's own limit is that of its room, which is rounded up. */
+static uint64_t mem_max(const struct vm *vm)
+{
+	const struct config_memory *c = &vm->config->memory;
+
+	return c->max_bytes > c->size_bytes ? c->max_bytes - c->size_bytes : 0;
+}
+
+bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out)
+{
+	for (struct device *i = devices_first(vm->devices); i; i = i->next) {
+		struct virtio_device *d;
+
+		if (i->type != DEVICE_MEM)
+			continue;
+		d = virtio_pci_device(i->pci);
+		*out = (struct vm_mem_info){
+			.id = i->id,
+			.base = hot_memory_base(vm->hot_memory),
+			.max = mem_max(vm),
+			.requested = virtio_mem_requested_bytes(d),
+			.plugged = virtio_mem_plugged_bytes(d),
+		};
+		return true;
+	}
+	return false;
+}
+
+/*
+ * What the guest can reach is a block of Linux' more than it needs, so that it
+ * can plug all of it where some cannot be used.
+ */
+int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e)
+{
+	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_MEM);
+	uint64_t open;
+	int ret;
+
+	if (!d)
+		return error_set(e, -ENODEV, "the VM has no virtio-mem "
+				 "(--memory max=)");
+	if (bytes % VIRTIO_MEM_BLOCK_BYTES || bytes > mem_max(vm))
+		return error_config(e, -EINVAL, "%llu bytes: up to %llu, in "
+				    "steps of 2 MiB", (unsigned long long)bytes,
+				    (unsigned long long)mem_max(vm));
+	open = bytes ? bytes + HOT_MEMORY_ALIGN : 0;
+	if (open > hot_memory_bytes(vm->hot_memory))
+		open = hot_memory_bytes(vm->hot_memory);
+	pthread_mutex_lock(&vm->machine_lock);
+	ret = hot_memory_open(vm->hot_memory, open, e);
+	if (!ret)
+		virtio_mem_request(d, bytes,
+				   hot_memory_open_bytes(vm->hot_memory));
+	pthread_mutex_unlock(&vm->machine_lock);
+	return ret;
+}
+
+int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
+{
+	uint64_t ram = vm->config->memory.size_bytes, extra;
+	bool balloon = devices_first_of(vm->devices, DEVICE_BALLOON);
+	int ret = 0;
+
+	extra = bytes > ram ? bytes - ram : 0;
+	if (vm->state == VM_SHUTDOWN)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "the VM has ended");
+	if (!bytes || extra > mem_max(vm))
+		return error_config(e, -EINVAL, "size: %llu bytes: up to %llu "
+				    "(--memory max=)",
+				    (unsigned long long)bytes,
+				    (unsigned long long)(ram + mem_max(vm)));
+	if (bytes < ram && !balloon)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
+				       "less than the RAM at the start needs "
+				       "a --balloon");
+	extra = (extra + VIRTIO_MEM_BLOCK_BYTES - 1) &
+		~(VIRTIO_MEM_BLOCK_BYTES - 1);
+	if (devices_first_of(vm->devices, DEVICE_MEM))
+		ret = vm_mem_request(vm, extra, e);
+	return ret || !balloon ? ret : vm_balloon_set(vm, bytes, e);
+}
+
+void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
+{
+	struct vm_mem_info mem = { 0 };
+	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_BALLOON);
+	uint64_t ram = vm->config->memory.size_bytes;
+
+	vm_mem_info(vm, &mem);
+	*requested = *plugged = ram;
+	if (d) {
+		pthread_mutex_lock(&vm->machine_lock);
+		*requested -= (uint64_t)virtio_balloon_target(d) *
+			      BALLOON_PAGE_BYTES;
+		pthread_mutex_unlock(&vm->machine_lock);
+		vm_balloon_get(vm, plugged, NULL);
+	}
+	*requested += mem.requested;
+	*plugged += mem.plugged;
 }
 
 /* ---- the guest's side ---------------------------------------------------- */
@@ -76,15 +181,31 @@ void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes)
 	struct vm *vm = opaque;
 
 	/* Persistent memory is guest memory too, but not the guest's to drop. */
-	ram_discard(vm->ram, host, len_bytes);
+	if (!ram_discard(vm->ram, host, len_bytes) && vm->hot_memory)
+		hot_memory_discard(vm->hot_memory, host, len_bytes);
+}
+
+void vm_memory_clear(void *opaque, uint64_t offset, uint64_t len_bytes)
+{
+	struct vm *vm = opaque;
+
+	hot_memory_clear(vm->hot_memory, offset, len_bytes);
+}
+
+static void note(struct vm_notice *n)
+{
+	if (!atomic_exchange(&n->set, true))
+		loop_timer_set(&n->timer, 1, 0);
 }
 
 void vm_balloon_changed(void *opaque)
 {
-	struct vm *vm = opaque;
+	note(&((struct vm *)opaque)->balloon_notice);
+}
 
-	if (!atomic_exchange(&vm->balloon_changed, true))
-		loop_timer_set(&vm->balloon_timer, 1, 0);
+void vm_mem_changed(void *opaque)
+{
+	note(&((struct vm *)opaque)->mem_notice);
 }
 
 static uint64_t now_ns(void)
@@ -95,28 +216,48 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static void on_changed(void *opaque)
+static void on_notice(void *opaque)
 {
-	struct vm *vm = opaque;
-	uint64_t since = now_ns() - vm->balloon_told_ns;
+	struct vm_notice *n = opaque;
+	uint64_t since = now_ns() - n->told_ns;
 
-	if (vm->balloon_told_ns && since < TELL_NS) {
-		loop_timer_set(&vm->balloon_timer, TELL_NS - since, 0);
+	if (n->told_ns && since < TELL_NS) {
+		loop_timer_set(&n->timer, TELL_NS - since, 0);
 		return;
 	}
-	vm->balloon_told_ns = now_ns();
-	atomic_store(&vm->balloon_changed, false);
-	vm_emit(vm, VM_EVENT_BALLOON_CHANGE, true, NULL);
+	n->told_ns = now_ns();
+	atomic_store(&n->set, false);
+	vm_emit(n->vm, n->event, true, NULL);
+}
+
+/* The guest starts with its RAM; what it is asked to plug, it will find. */
+void vm_memory_reset(struct vm *vm)
+{
+	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_MEM);
+
+	if (d)
+		virtio_mem_unplug_all(d);
 }
 
 int vm_memory_init(struct vm *vm, struct error *e)
 {
-	int ret = loop_timer_init(vm->loop, &vm->balloon_timer, on_changed, vm);
+	struct vm_notice *const notices[] = {
+		&vm->balloon_notice, &vm->mem_notice,
+	};
+	int ret = 0;
 
+	vm->balloon_notice.event = VM_EVENT_BALLOON_CHANGE;
+	vm->mem_notice.event = VM_EVENT_MEMORY_CHANGE;
+	for (size_t i = 0; !ret && i < 2; i++) {
+		notices[i]->vm = vm;
+		ret = loop_timer_init(vm->loop, &notices[i]->timer, on_notice,
+				      notices[i]);
+	}
 	return ret ? error_errno(e, ret, "timer") : 0;
 }
 
 void vm_memory_deinit(struct vm *vm)
 {
-	loop_timer_deinit(&vm->balloon_timer);
+	loop_timer_deinit(&vm->balloon_notice.timer);
+	loop_timer_deinit(&vm->mem_notice.timer);
 }

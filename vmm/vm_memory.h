@@ -3,13 +3,36 @@
  * How much memory the guest has while it runs. Main thread.
  *
  * VM_EVENT_BALLOON_CHANGE says that the guest has changed the balloon's size, at
- * most once a second; vm_balloon_get() says what it is.
+ * most once a second; vm_balloon_get() says what it is. VM_EVENT_MEMORY_CHANGE
+ * says the same of what virtio-mem has plugged.
  */
 #ifndef MOTE_VM_MEMORY_H
 #define MOTE_VM_MEMORY_H
 
 #include "virtio/balloon.h"
+#include "virtio/mem.h"
 #include "vm.h"
+
+/* The virtio-mem that --memory max= gives; sizes in bytes. */
+struct vm_mem_info {
+	const char *id;		/* as long as the device */
+	uint64_t base;
+	uint64_t max, requested, plugged;
+};
+
+/* False: there is none. */
+bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out);
+/* Asks the guest to plug so much, a multiple of the block size. -ENODEV, -EINVAL. */
+int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e);
+
+/*
+ * Asks the guest to have so much memory in all: more than its RAM by virtio-mem,
+ * less by the balloon. InvalidConfig: more than max=, or nothing; NotSupported:
+ * it has no balloon.
+ */
+int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e);
+/* What it has, and what it was asked to have. */
+void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged);
 
 /* What is left to the guest by its balloon, in bytes. -ENODEV: it has none. */
 int vm_balloon_get(struct vm *vm, uint64_t *bytes, struct error *e);

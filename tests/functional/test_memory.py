@@ -69,3 +69,35 @@ def test_balloon(boot):
     g.sh("dd if=/dev/zero of=/dev/null bs=300M count=1 2>/dev/null", timeout=300)
     g.monitor.command("quit")
     assert g.vm.wait() == 0
+
+
+def test_virtio_mem(boot):
+    """Up, down, with memory in use, over a reset, and together with the balloon."""
+    g = boot("-m", "512,max=1536M", "--balloon")
+    g.sh("modprobe virtio_mem; modprobe virtio_balloon")
+    total = meminfo(g, "MemTotal")
+    assert g.monitor.command("memory-set", size="1G", timeout_ms=120000) == {"requested": 1024 * MIB, "plugged": 1024 * MIB}
+    assert g.monitor.event("MEMORY_DEVICE_SIZE_CHANGE")["data"]["id"] == "memory0"
+    until(lambda: meminfo(g, "MemTotal") > total + 480, "the memory is not online")
+    # It is there: more than the guest had.
+    g.sh("mount -o remount,size=90% /tmp; dd if=/dev/zero of=/tmp/file bs=1M count=600 2>/dev/null", timeout=300)
+    assert resident(g.pid()) > 600
+    g.sh("rm /tmp/file")
+    # As a client of QEMU has it. All is unplugged that can be, and the host has it back.
+    g.monitor.command("qom-set", path="memory0", property="requested-size", value=0)
+    until(lambda: g.monitor.command("qom-get", path="memory0", property="size") < 128 * MIB, "nothing is unplugged")
+    assert resident(g.pid()) < 600
+    # Below the RAM it is the balloon that takes.
+    got = g.monitor.command("memory-set", size="384M", timeout_ms=60000)
+    assert got["requested"] == 384 * MIB and got["plugged"] < 512 * MIB
+    assert g.monitor.reply("memory-set", size="1538M")["error"]["class"] == "InvalidConfig"
+    # A reset takes all away; the new kernel finds what it is asked to have.
+    g.monitor.command("memory-set", size="1536M", timeout_ms=0)
+    start = len(g.vm.out)
+    g.monitor.command("system_reset")
+    g.vm.expect("MOTE-READY", start=start)
+    assert g.monitor.command("query-memory-size-summary") == {"base-memory": 512 * MIB, "plugged-memory": 0}
+    g.sh("stty -echo; modprobe virtio_mem")
+    until(lambda: g.monitor.command("query-memory-size-summary")["plugged-memory"] == 1024 * MIB, "nothing after a reset")
+    g.monitor.command("quit")
+    assert g.vm.wait() == 0

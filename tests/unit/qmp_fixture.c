@@ -371,6 +371,35 @@ int vm_balloon_set(struct vm *vm, uint64_t bytes, struct error *e)
 	return ret;
 }
 
+bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out)
+{
+	if (vm->mem.id)
+		*out = vm->mem;
+	return vm->mem.id;
+}
+
+int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e)
+{
+	if (bytes > vm->mem.max)
+		return error_config(e, -EINVAL, "too much");
+	vm->mem.requested = bytes;
+	return 0;
+}
+
+int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
+{
+	if (refused(vm, "memory-set", e))
+		return -EPERM;
+	vm->set_bytes = bytes;
+	return 0;
+}
+
+void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
+{
+	*requested = vm->set_bytes;
+	*plugged = vm->mem.plugged;
+}
+
 uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)
 {
 	assert_int_equal(which, BALLOON_STAT_AVAILABLE);

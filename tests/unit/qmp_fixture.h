@@ -35,6 +35,8 @@ struct vm {
 	uint64_t disk_bytes;
 	bool link_down;		/* of net0 */
 	uint64_t balloon_bytes;	/* 0: no balloon */
+	struct vm_mem_info mem;	/* no id: none */
+	uint64_t set_bytes;	/* by memory-set */
 	uint64_t available_bytes;	/* what it said last */
 	struct config_net nic;	/* that nic-update gave, strings copied */
 };

@@ -293,7 +293,7 @@ static const struct {
 	{ { "-m", "1G", "-m", "2G" }, { "--memory", "twice" } },
 	{ { "-m", "1G", "--memory=2G" }, { "--memory", "twice" } },
 	{ { "-m", "1G,hugepages=perhaps" }, { "hugepages", "perhaps" } },
-	{ { "-m", "1G,max=2G" }, { "--memory", "max" } },
+	{ { "-m", "1G,max=512M" }, { "--memory", "max" } },
 	{ { "-c", "0" }, { "--cpus" } },
 	{ { "-c", "256" }, { "--cpus", "256" } },
 	{ { "-c", "two" }, { "--cpus", "two" } },

@@ -119,7 +119,7 @@ static void test_validate_memory_out_of_bounds_is_refused(void **state)
 	}
 }
 
-static void test_validate_memory_that_grows_is_refused(void **state)
+static void test_validate_memory_that_grows(void **state)
 {
 	struct vm_config c;
 
@@ -129,8 +129,23 @@ static void test_validate_memory_that_grows_is_refused(void **state)
 	assert_int_equal(config_validate(&c, NULL), 0);
 	config_deinit(&c);
 	start(&c);
+	c.memory.max_bytes = c.memory.size_bytes + (2 << 20);
+	assert_int_equal(config_validate(&c, NULL), 0);
+	config_deinit(&c);
+	start(&c);
 	c.memory.max_bytes = c.memory.size_bytes + (1 << 20);
 	refused(&c, "max");
+	start(&c);
+	c.memory.max_bytes = (8ull << 40) + (2 << 20);
+	refused(&c, "max");
+	start(&c);
+	c.memory.max_bytes = 2 * c.memory.size_bytes;
+	c.memory.hugepages = true;
+	refused(&c, "hugepages");
+	start(&c);
+	c.memory.max_bytes = 2 * c.memory.size_bytes;
+	c.memory.slots = 2;
+	refused(&c, "slots");
 	start(&c);
 	c.memory.max_bytes = c.memory.size_bytes - (1 << 20);
 	refused(&c, "max");
@@ -453,7 +468,7 @@ int main(void)
 		cmocka_unit_test(test_size_is_parsed),
 		cmocka_unit_test(test_validate_defaults_are_filled_in),
 		cmocka_unit_test(test_validate_memory_out_of_bounds_is_refused),
-		cmocka_unit_test(test_validate_memory_that_grows_is_refused),
+		cmocka_unit_test(test_validate_memory_that_grows),
 		cmocka_unit_test(
 			test_validate_hugepages_of_odd_size_are_refused),
 		cmocka_unit_test(test_validate_topology_fills_up),

@@ -115,6 +115,16 @@ int virtio_balloon_create(struct virtio_device **out,
 	return create(out, p->deflate_on_oom ? 'B' : 'b', mem, loop, e);
 }
 
+int virtio_mem_create(struct virtio_device **out, gpa_t base,
+		      uint64_t region_bytes, const struct mem_host *host,
+		      struct guest_mem *mem, struct loop *loop,
+		      struct error *e)
+{
+	(void)host;
+	assert_true(base == 1ull << 32 && region_bytes == 128 << 20);
+	return create(out, 'M', mem, loop, e);
+}
+
 int virtio_console_create(struct virtio_device **out, struct chardev *cd,
 			  struct guest_mem *mem, struct loop *loop,
 			  struct error *e)
@@ -280,10 +290,12 @@ static void test_devices_of_the_configuration_keep_their_order(void **state)
 	f->config.vsock.cid = 3;
 	f->config.vsock.path = strdup("v");
 	f->config.balloon.enable = true;
+	f->p.hot_memory.base = 1ull << 32;
+	f->p.hot_memory.bytes = 128 << 20;
 	f->p.console = (struct chardev *)&fake;
 	start(f);
-	assert_string_equal(fake.log, "rabCRVb");
-	assert_non_null(devices_balloon(f->devices));
+	assert_string_equal(fake.log, "rabCRVbM");
+	assert_non_null(devices_first_of(f->devices, DEVICE_BALLOON));
 	assert_non_null(devices_vsock(f->devices));
 	d = devices_first(f->devices);
 	assert_string_equal(d->id, "rootfs");
@@ -390,10 +402,10 @@ static void test_devices_one_balloon_only(void **state)
 	struct error e;
 
 	start(f);
-	assert_null(devices_balloon(f->devices));
+	assert_null(devices_first_of(f->devices, DEVICE_BALLOON));
 	assert_int_equal(devices_add(f->devices, &spec, &d, &e), 0);
 	assert_string_equal(fake.log, "B");
-	assert_ptr_equal(devices_balloon(f->devices),
+	assert_ptr_equal(devices_first_of(f->devices, DEVICE_BALLOON),
 			 virtio_pci_device(d->pci));
 	spec.id = "y";
 	assert_int_equal(devices_add(f->devices, &spec, NULL, &e), -EEXIST);

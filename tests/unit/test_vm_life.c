@@ -98,6 +98,11 @@ void vm_devices_settle(struct vm *vm)
 	(void)vm;
 }
 
+void vm_memory_reset(struct vm *vm)
+{
+	(void)vm;
+}
+
 static unsigned int tables_updated;
 
 int board_update_tables(struct board *b, struct error *e)

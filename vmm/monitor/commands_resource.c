@@ -29,7 +29,7 @@ static const struct {
 	{ "nic", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "share", 0 },
 	{ "pci", OP_ADD | OP_REMOVE },
-	{ "memory", 0 },
+	{ "memory", OP_UPDATE },
 	{ "cpu", 0 },
 	{ "cpu-group", 0 },
 	{ "vsock", OP_ADD | OP_REMOVE | OP_UPDATE },

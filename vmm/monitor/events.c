@@ -109,6 +109,22 @@ static struct json_object *balloon_actual(struct vm *vm)
 	return o;
 }
 
+static struct json_object *memory_change(struct vm *vm)
+{
+	struct json_object *o;
+	struct vm_mem_info mem;
+	char path[320];
+
+	if (!vm_mem_info(vm, &mem))
+		return NULL;
+	snprintf(path, sizeof(path), "/machine/peripheral/%s", mem.id);
+	o = json_object_new_object();
+	json_object_object_add(o, "id", json_object_new_string(mem.id));
+	json_object_object_add(o, "size", json_object_new_uint64(mem.plugged));
+	json_object_object_add(o, "qom-path", json_object_new_string(path));
+	return o;
+}
+
 void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		    const char *reason)
 {
@@ -140,6 +156,13 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		data = balloon_actual(m->vm);
 		if (data)
 			broadcast(m, "BALLOON_CHANGE", data);
+		wait_memory_changed(m);
+		break;
+	case VM_EVENT_MEMORY_CHANGE:
+		data = memory_change(m->vm);
+		if (data)
+			broadcast(m, "MEMORY_DEVICE_SIZE_CHANGE", data);
+		wait_memory_changed(m);
 		break;
 	case VM_EVENT_SHUTDOWN:
 		cause = shutdown_cause(m);

@@ -213,6 +213,13 @@ void wait_vm_ended(struct monitor *m);
  */
 int wait_remove_device(struct session *s, struct device *device,
 		       uint64_t timeout_ms, bool force, struct error *e);
+/*
+ * The reply, the sizes of memory, comes when the guest has what it was asked to
+ * have, or at the timeout; at once when it does not run.
+ */
+int wait_memory(struct session *s, uint64_t timeout_ms,
+		struct json_object **result, struct error *e);
+void wait_memory_changed(struct monitor *m);
 void wait_device_deleted(struct monitor *m, const char *id);
 void wait_forget(struct session *s);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Replies that come later: at the VM's end (`wait`), when the guest has let a
+ * Replies that come later: at the VM's end (`wait`), when the guest's memory has
+ * the size it was asked to have (`memory-set`), when the guest has let a
  * device go (`disk-remove` and its like), or at their timeout. Main thread. A
  * client that leaves takes only its own waiters along.
  */
@@ -11,6 +12,7 @@
 #include "exit_report.h"
 #include "monitor/internal.h"
 #include "vm_devices.h"
+#include "vm_memory.h"
 
 #define NO_TIMEOUT	UINT64_MAX
 /* Longer ones (292 years) are cut: loop_timer_set() takes nanoseconds. */
@@ -23,6 +25,7 @@ struct waiter {
 	struct loop_timer timer;	/* watch.fd is -1 without a timeout */
 	uint64_t timeout_ms;
 	char *device;			/* its id; NULL: the VM's end */
+	bool memory;			/* its size instead */
 	bool force;			/* at the timeout, without the guest */
 };
 
@@ -55,6 +58,25 @@ static int timed_out(const char *device, uint64_t ms, struct error *e)
 			 (unsigned long long)ms);
 }
 
+static struct json_object *memory_sizes(struct vm *vm)
+{
+	struct json_object *o = json_object_new_object();
+	uint64_t requested, plugged;
+
+	vm_memory_sizes(vm, &requested, &plugged);
+	json_object_object_add(o, "requested",
+			       json_object_new_uint64(requested));
+	json_object_object_add(o, "plugged", json_object_new_uint64(plugged));
+	return o;
+}
+
+static void memory_done(struct waiter *w)
+{
+	reply_return(w->session, json_object_get(w->reply),
+		     memory_sizes(w->session->monitor->vm));
+	destroy(w);
+}
+
 static void on_timeout(void *opaque)
 {
 	struct waiter *w = opaque;
@@ -63,6 +85,10 @@ static void on_timeout(void *opaque)
 					    NULL;
 	struct error e;
 
+	if (w->memory) {
+		memory_done(w);
+		return;
+	}
 	/* Then the reply comes by the event, and the waiter goes. */
 	if (device && w->force) {
 		vm_device_force_remove(vm, device);
@@ -163,6 +189,47 @@ int wait_remove_device(struct session *s, struct device *device,
 	return ret;
 }
 
+static bool memory_settled(struct vm *vm)
+{
+	uint64_t requested, plugged;
+
+	vm_memory_sizes(vm, &requested, &plugged);
+	return requested == plugged;
+}
+
+int wait_memory(struct session *s, uint64_t timeout_ms,
+		struct json_object **result, struct error *e)
+{
+	struct vm *vm = s->monitor->vm;
+	int ret;
+
+	if (!timeout_ms || vm_state(vm) != VM_RUNNING || memory_settled(vm)) {
+		*result = memory_sizes(vm);
+		return 0;
+	}
+	ret = check_count(s, e);
+	if (!ret)
+		ret = add(s, NULL, timeout_ms, false, e);
+	if (ret == COMMAND_DEFERRED)
+		s->waiters->memory = true;
+	return ret;
+}
+
+void wait_memory_changed(struct monitor *m)
+{
+	if (!memory_settled(m->vm))
+		return;
+	for (struct session *s = m->sessions; s; s = s->next) {
+		struct waiter *next;
+
+		for (struct waiter *w = s->waiters; w; w = next) {
+			next = w->next;
+			if (w->memory)
+				memory_done(w);
+		}
+	}
+}
+
 void wait_device_deleted(struct monitor *m, const char *id)
 {
 	for (struct session *s = m->sessions; s; s = s->next) {
@@ -187,7 +254,7 @@ void wait_vm_ended(struct monitor *m)
 		while (s->waiters) {
 			struct waiter *w = s->waiters;
 
-			if (w->device)
+			if (w->device || w->memory)
 				reply_error(s, json_object_get(w->reply), &e);
 			else
 				reply_return(s, json_object_get(w->reply),

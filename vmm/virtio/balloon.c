@@ -364,6 +364,11 @@ void virtio_balloon_set_target(struct virtio_device *d, uint32_t pages)
 	virtio_device_config_changed(d);
 }
 
+uint32_t virtio_balloon_target(struct virtio_device *d)
+{
+	return le32toh(to_balloon(d)->config.num_pages);
+}
+
 uint32_t virtio_balloon_actual(struct virtio_device *d)
 {
 	return le32toh(to_balloon(d)->config.actual);

@@ -60,6 +60,7 @@ int virtio_balloon_create(struct virtio_device **out,
 
 /* What the guest is asked to do without. */
 void virtio_balloon_set_target(struct virtio_device *d, uint32_t pages);
+uint32_t virtio_balloon_target(struct virtio_device *d);
 /* What it says it does without, which may be anything. */
 uint32_t virtio_balloon_actual(struct virtio_device *d);
 

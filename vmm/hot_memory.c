@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* Room for memory to come. Main thread; discarding on any. */
+#include "hot_memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "ram.h"
+
+/* Memory slots from here on; those of pmem come before. */
+#define FIRST_SLOT	512u
+#define MAX_SLOTS	128u
+
+struct hot_memory {
+	struct guest_mem *mem;
+	struct kvm_vm *kvm;
+	struct ram *ram;
+	gpa_t base;
+	uint64_t bytes, open_bytes;
+	uint64_t step_bytes;		/* by which it opens */
+	unsigned int slots;
+	gpa_t slot_base[MAX_SLOTS];
+};
+
+uint64_t hot_memory_room_bytes(const struct config_memory *c)
+{
+	if (c->max_bytes <= c->size_bytes)
+		return 0;
+	return (c->max_bytes - c->size_bytes + HOT_MEMORY_ALIGN - 1) &
+	       ~(HOT_MEMORY_ALIGN - 1);
+}
+
+static uint64_t step_of(uint64_t bytes)
+{
+	uint64_t step = HOT_MEMORY_ALIGN;
+
+	while (bytes / step > MAX_SLOTS)
+		step *= 2;
+	return step;
+}
+
+int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
+		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,
+		      struct error *e)
+{
+	struct hot_memory *h = calloc(1, sizeof(*h));
+	struct config_memory backing = *c;
+	struct stat st;
+	int ret;
+
+	if (!h)
+		return error_set(e, -ENOMEM, "out of memory");
+	*h = (struct hot_memory){
+		.mem = mem, .kvm = kvm, .base = base,
+		.bytes = hot_memory_room_bytes(c),
+	};
+	h->step_bytes = step_of(h->bytes);
+	backing.size_bytes = h->bytes;
+	backing.prealloc = false;
+	/* A file has the content of the RAM at the start, no more. */
+	if (c->path && (stat(c->path, &st) || !S_ISDIR(st.st_mode)))
+		backing.path = NULL;
+	ret = ram_create(&h->ram, &backing,
+			 &(struct ram_range){ base, h->bytes }, 1, NULL, e);
+	if (ret) {
+		free(h);
+		return ret;
+	}
+	*out = h;
+	return 0;
+}
+
+void hot_memory_destroy(struct hot_memory *h)
+{
+	if (!h)
+		return;
+	for (unsigned int i = 0; i < h->slots; i++)
+		guest_mem_remove(h->mem, h->slot_base[i]);
+	ram_destroy(h->ram);
+	free(h);
+}
+
+gpa_t hot_memory_base(const struct hot_memory *h)
+{
+	return h->base;
+}
+
+uint64_t hot_memory_bytes(const struct hot_memory *h)
+{
+	return h->bytes;
+}
+
+uint64_t hot_memory_open_bytes(const struct hot_memory *h)
+{
+	return h->open_bytes;
+}
+
+int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e)
+{
+	uint8_t *host = ram_host(h->ram, 0);
+	uint64_t len;
+	int ret;
+
+	if (bytes > h->bytes)
+		return error_config(e, -EINVAL, "%llu MiB are more than there "
+				    "is room for",
+				    (unsigned long long)(bytes >> 20));
+	if (bytes <= h->open_bytes)
+		return 0;
+	len = (bytes - h->open_bytes + h->step_bytes - 1) / h->step_bytes *
+	      h->step_bytes;
+	if (len > h->bytes - h->open_bytes)
+		len = h->bytes - h->open_bytes;
+	host += h->open_bytes;
+	ret = kvm_set_memory(h->kvm, FIRST_SLOT + h->slots, 0,
+			     h->base + h->open_bytes, len, host);
+	if (ret)
+		return error_errno(e, ret, "KVM_SET_USER_MEMORY_REGION of %llu "
+				   "MiB", (unsigned long long)(len >> 20));
+	ret = guest_mem_add(h->mem, h->base + h->open_bytes, len, host);
+	if (ret) {
+		kvm_set_memory(h->kvm, FIRST_SLOT + h->slots, 0,
+			       h->base + h->open_bytes, 0, host);
+		return error_errno(e, ret, "guest memory");
+	}
+	h->slot_base[h->slots++] = h->base + h->open_bytes;
+	h->open_bytes += len;
+	return 0;
+}
+
+void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
+		      uint64_t len_bytes)
+{
+	ram_discard(h->ram, ram_host(h->ram, 0) + offset, len_bytes);
+}
+
+bool hot_memory_discard(const struct hot_memory *h, void *host,
+			uint64_t len_bytes)
+{
+	return ram_discard(h->ram, host, len_bytes);
+}

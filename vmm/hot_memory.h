@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The room for memory that is added while the guest runs (--memory max=): a part
+ * of the guest's address space above its RAM, backed by memory of the same kind.
+ * What of it the guest can reach grows as clients ask for more, never as the
+ * guest does: it cannot take what nobody has offered.
+ *
+ * Main thread, but for hot_memory_discard().
+ */
+#ifndef MOTE_HOT_MEMORY_H
+#define MOTE_HOT_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "error.h"
+#include "guest_mem.h"
+#include "kvm/kvm.h"
+
+struct hot_memory;
+
+/* Linux adds memory in blocks of this size, or multiples. */
+#define HOT_MEMORY_ALIGN (128ull << 20)
+
+/* How long the room for this configuration is; 0: there is none. */
+uint64_t hot_memory_room_bytes(const struct config_memory *c);
+
+/* All outlive it. Nothing of it can be reached yet. */
+int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
+		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,
+		      struct error *e);
+/* Nobody uses it any more. */
+void hot_memory_destroy(struct hot_memory *h);
+
+gpa_t hot_memory_base(const struct hot_memory *h);
+uint64_t hot_memory_bytes(const struct hot_memory *h);
+/* What the guest can reach, from the base on. */
+uint64_t hot_memory_open_bytes(const struct hot_memory *h);
+/* Makes at least so much of it reachable. -EINVAL: more than there is. */
+int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e);
+
+/* The pages between two offsets, in what is open, are empty again. Any thread. */
+void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
+		      uint64_t len_bytes);
+/* As ram_discard(). */
+bool hot_memory_discard(const struct hot_memory *h, void *host,
+			uint64_t len_bytes);
+
+#endif
