@@ -26,6 +26,7 @@ struct board {
 	struct ged *ged;
 	struct generation generation;
 	struct pci_hotplug *pci_hotplug;
+	struct cpu_hotplug *cpu_hotplug;	/* NULL: none can come */
 	struct pci *pci;
 	gpa_t hot_memory_base;
 	gpa_t pmem_base;
@@ -149,6 +150,11 @@ static int create_platform(struct board *b, struct error *e)
 		ret = pci_hotplug_create(&b->pci_hotplug, p->mmio,
 					 LAYOUT_PCI_HOTPLUG, b->ged, &p->eject,
 					 e);
+	if (!ret && p->config->cpus.max > p->config->cpus.count)
+		ret = cpu_hotplug_create(&b->cpu_hotplug, p->mmio,
+					 LAYOUT_CPU_HOTPLUG, b->ged,
+					 p->config->cpus.count, &p->cpu_eject,
+					 e);
 	return ret;
 }
 
@@ -185,6 +191,7 @@ void board_destroy(struct board *b)
 	if (!b)
 		return;
 	pci_destroy(b->pci);
+	cpu_hotplug_destroy(b->cpu_hotplug);
 	pci_hotplug_destroy(b->pci_hotplug);
 	ged_destroy(b->ged);
 	pvpanic_destroy(b->pvpanic);
@@ -214,6 +221,11 @@ void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)
 struct pci_hotplug *board_pci_hotplug(struct board *b)
 {
 	return b->pci_hotplug;
+}
+
+struct cpu_hotplug *board_cpu_hotplug(struct board *b)
+{
+	return b->cpu_hotplug;
 }
 
 /*
@@ -246,9 +258,11 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 {
 	const struct config_cpus *cpus = &b->p.config->cpus;
 	uint32_t apic_ids[CONFIG_MAX_CPUS];
+	bool present[CONFIG_MAX_CPUS];
 	struct acpi_params a = {
 		.apic_ids = apic_ids,
-		.boot_cpus = cpus->count,
+		.present = present,
+		.cpu_hotplug = b->cpu_hotplug,
 		.max_cpus = cpus->max,
 		.root_buses = pci_roots_in_use(b->pci),
 		.last_bus = PCI_ROOTS - 1,
@@ -257,8 +271,12 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 		.hotplug = b->p.hotplug,
 	};
 
-	for (unsigned int i = 0; i < cpus->max; i++)
+	for (unsigned int i = 0; i < cpus->max; i++) {
 		apic_ids[i] = (uint32_t)vcpu_model_id(b->p.model, i);
+		present[i] = b->cpu_hotplug ?
+				     cpu_hotplug_present(b->cpu_hotplug, i) :
+				     true;
+	}
 	pci_root_window32(b->pci, 0, &a.mmio32_base, &a.mmio32_per_bus);
 	pci_root_window64(b->pci, 0, &a.mmio64_base, &a.mmio64_per_bus);
 	return acpi_build(&a, b->p.mem, rsdp, e);
@@ -269,6 +287,8 @@ int board_update_tables(struct board *b, struct error *e)
 	gpa_t rsdp;
 
 	pci_hotplug_reset(b->pci_hotplug);
+	if (b->cpu_hotplug)
+		cpu_hotplug_reset(b->cpu_hotplug);
 	return build_acpi(b, &rsdp, e);
 }
 
@@ -330,6 +350,8 @@ void board_reset(struct board *b)
 	ged_reset(b->ged);
 	pci_reset(b->pci);
 	pci_hotplug_reset(b->pci_hotplug);
+	if (b->cpu_hotplug)
+		cpu_hotplug_reset(b->cpu_hotplug);
 }
 
 void board_power_button(struct board *b)

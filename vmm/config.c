@@ -237,10 +237,12 @@ static int check_cpus(struct config_cpus *c, struct error *e)
 	if (!c->count || c->count > CONFIG_MAX_CPUS)
 		return error_config(e, -EINVAL, "--cpus: %u: from 1 to %u",
 				    c->count, CONFIG_MAX_CPUS);
-	if (c->max && c->max != c->count)
-		return error_config(e, -EINVAL, "--cpus: max=%u: this version "
-				    "cannot add vCPUs", c->max);
-	c->max = c->count;
+	if (c->max && (c->max < c->count || c->max > CONFIG_MAX_CPUS))
+		return error_config(e, -EINVAL, "--cpus: max=%u: from %u, the "
+				    "vCPUs at the start, to %u", c->max,
+				    c->count, CONFIG_MAX_CPUS);
+	if (!c->max)
+		c->max = c->count;
 	for (size_t i = 0; i < 3; i++) {
 		if (*parts[i] > CONFIG_MAX_CPUS)
 			return error_config(e, -EINVAL, "--cpus: %u threads, "

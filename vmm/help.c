@@ -69,7 +69,7 @@ static void print_planned(FILE *out)
 	fputs("\nNot in this version:", out);
 	for (size_t i = 0; options_planned[i]; i++)
 		fprintf(out, "%s --%s", i % 5 ? "" : "\n ", options_planned[i]);
-	fputs("\nand hot-plug of vCPUs and of DIMMs.\n",
+	fputs("\nand hot-plug of DIMMs.\n",
 	      out);
 }
 

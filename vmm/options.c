@@ -48,7 +48,9 @@ static const struct field memory_fields[] = {
 
 static const struct field cpus_fields[] = {
 	FIELD(config_cpus, FIELD_UINT, count, .name = "count"),
-	FIELD(config_cpus, FIELD_UINT, max, .name = "max", .positive = true),
+	FIELD(config_cpus, FIELD_UINT, max, .name = "max", .positive = true,
+	      .argument = "M",
+	      .help = "how many there can be by hot-plug; default N"),
 	FIELD(config_cpus, FIELD_UINT, threads, .name = "threads",
 	      .positive = true, .argument = "T",
 	      .help = "of each core; default 1"),

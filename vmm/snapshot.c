@@ -213,6 +213,10 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");
+	if (vm->config->cpus.max > vm->config->cpus.count)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a VM with --cpus max= cannot be "
+				       "saved yet");
 	if (vm->hot_memory)
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: a VM with --memory max= cannot be "

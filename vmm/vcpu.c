@@ -37,6 +37,7 @@ struct vcpu {
 	bool started;
 	pid_t tid;		/* under set->lock; set before the first idle */
 	bool idle;		/* under set->lock */
+	atomic_bool parked;	/* it is out of the guest until it is back */
 	unsigned int faults;	/* in a row, for no reason that was found */
 };
 
@@ -51,13 +52,18 @@ struct vcpus {
 	atomic_bool stopped;
 	bool quit;
 
-	unsigned int count;
-	struct vcpu cpus[];
+	unsigned int max;
+	struct vcpu cpus[];	/* those that have been there have an fd */
 };
 
 static void on_kick(int sig)
 {
 	(void)sig;
+}
+
+static bool must_wait(const struct vcpu *c)
+{
+	return atomic_load(&c->set->stopped) || atomic_load(&c->parked);
 }
 
 /* Waits while stopped; false: the thread must end. */
@@ -69,7 +75,7 @@ static bool wait_until_run(struct vcpu *c)
 	pthread_mutex_lock(&v->lock);
 	c->idle = true;
 	pthread_cond_broadcast(&v->changed);
-	while (atomic_load(&v->stopped) && !v->quit)
+	while (must_wait(c) && !v->quit)
 		pthread_cond_wait(&v->changed, &v->lock);
 	c->idle = false;
 	c->run->immediate_exit = 0;
@@ -208,7 +214,7 @@ static void *run(void *opaque)
 			snprintf(text, sizeof(text), "KVM_RUN: errno %d", error);
 			die(c, VCPU_KVM_ERROR, text);
 		}
-		if (atomic_load(&c->set->stopped) && !wait_until_run(c))
+		if (must_wait(c) && !wait_until_run(c))
 			return NULL;
 	}
 }
@@ -242,19 +248,19 @@ static int vcpu_init(struct vcpus *v, struct vcpu *c, struct error *e)
 }
 
 int vcpus_create(struct vcpus **out, struct kvm_vm *vm,
-		 struct vcpu_model *model, unsigned int count, struct bus *pio,
-		 struct bus *mmio, const struct vcpu_owner *owner,
-		 struct error *e)
+		 struct vcpu_model *model, unsigned int count,
+		 unsigned int max, struct bus *pio, struct bus *mmio,
+		 const struct vcpu_owner *owner, struct error *e)
 {
 	struct sigaction sa = { .sa_handler = on_kick };
 	struct vcpus *v;
 	int ret;
 
-	if (count > vm->max_vcpus)
+	if (max > vm->max_vcpus)
 		return error_config(e, -EINVAL, "--cpus: %u vCPUs, but this "
-				    "host's KVM allows %u", count,
+				    "host's KVM allows %u", max,
 				    vm->max_vcpus);
-	v = calloc(1, sizeof(*v) + count * sizeof(v->cpus[0]));
+	v = calloc(1, sizeof(*v) + max * sizeof(v->cpus[0]));
 	if (!v)
 		return error_set(e, -ENOMEM, "out of memory");
 	v->vm = vm;
@@ -262,12 +268,12 @@ int vcpus_create(struct vcpus **out, struct kvm_vm *vm,
 	v->pio = pio;
 	v->mmio = mmio;
 	v->owner = *owner;
-	v->count = count;
+	v->max = max;
 	atomic_init(&v->stopped, true);
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->changed, NULL);
 	sigaction(KICK_SIGNAL, &sa, NULL);
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < max; i++)
 		v->cpus[i] = (struct vcpu){ .set = v, .index = i, .fd = -1 };
 	for (unsigned int i = 0; i < count; i++) {
 		ret = vcpu_init(v, &v->cpus[i], e);
@@ -280,6 +286,16 @@ int vcpus_create(struct vcpus **out, struct kvm_vm *vm,
 	return 0;
 }
 
+static void vcpu_deinit(struct vcpu *c)
+{
+	if (c->started)
+		pthread_join(c->thread, NULL);
+	if (c->run)
+		munmap(c->run, c->set->vm->run_bytes);
+	if (c->fd >= 0)
+		close(c->fd);
+}
+
 void vcpus_destroy(struct vcpus *v)
 {
 	if (!v)
@@ -289,16 +305,8 @@ void vcpus_destroy(struct vcpus *v)
 	v->quit = true;
 	pthread_cond_broadcast(&v->changed);
 	pthread_mutex_unlock(&v->lock);
-	for (unsigned int i = 0; i < v->count; i++) {
-		struct vcpu *c = &v->cpus[i];
-
-		if (c->started)
-			pthread_join(c->thread, NULL);
-		if (c->run)
-			munmap(c->run, v->vm->run_bytes);
-		if (c->fd >= 0)
-			close(c->fd);
-	}
+	for (unsigned int i = 0; i < v->max; i++)
+		vcpu_deinit(&v->cpus[i]);
 	pthread_cond_destroy(&v->changed);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
@@ -315,14 +323,14 @@ static int call_with_all(struct vcpus *v,
 				   unsigned int count, struct error *e),
 			 struct error *e)
 {
-	int *fds = calloc(v->count, sizeof(*fds));
+	int *fds = calloc(v->max, sizeof(*fds));
 	int ret;
 
 	if (!fds)
 		return error_set(e, -ENOMEM, "out of memory");
-	for (unsigned int i = 0; i < v->count; i++)
+	for (unsigned int i = 0; i < v->max; i++)
 		fds[i] = v->cpus[i].fd;
-	ret = fn(v->model, fds, v->count, e);
+	ret = fn(v->model, fds, v->max, e);
 	free(fds);
 	return ret;
 }
@@ -361,7 +369,7 @@ void vcpus_request_stop(struct vcpus *v)
 {
 	pthread_mutex_lock(&v->lock);
 	atomic_store(&v->stopped, true);
-	for (unsigned int i = 0; i < v->count; i++) {
+	for (unsigned int i = 0; i < v->max; i++) {
 		struct vcpu *c = &v->cpus[i];
 
 		if (!c->started)
@@ -378,7 +386,7 @@ void vcpus_stop(struct vcpus *v)
 {
 	vcpus_request_stop(v);
 	pthread_mutex_lock(&v->lock);
-	for (unsigned int i = 0; i < v->count; i++)
+	for (unsigned int i = 0; i < v->max; i++)
 		while (v->cpus[i].started && !v->cpus[i].idle)
 			pthread_cond_wait(&v->changed, &v->lock);
 	pthread_mutex_unlock(&v->lock);
@@ -387,21 +395,70 @@ void vcpus_stop(struct vcpus *v)
 void vcpus_note_pause(struct vcpus *v)
 {
 	/* -EINVAL where the guest does not use kvmclock (api.rst 4.70). */
-	for (unsigned int i = 0; i < v->count; i++)
-		ioctl(v->cpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
+	for (unsigned int i = 0; i < v->max; i++)
+		if (v->cpus[i].fd >= 0)
+			ioctl(v->cpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
 }
 
 int vcpus_inject_nmi(struct vcpus *v, struct error *e)
 {
-	for (unsigned int i = 0; i < v->count; i++)
-		if (ioctl(v->cpus[i].fd, KVM_NMI, 0))
+	for (unsigned int i = 0; i < v->max; i++)
+		if (vcpus_present(v, i) && ioctl(v->cpus[i].fd, KVM_NMI, 0))
 			return error_errno(e, -errno, "vCPU %u: KVM_NMI", i);
 	return 0;
 }
 
+bool vcpus_present(const struct vcpus *v, unsigned int index)
+{
+	return v->cpus[index].started && !atomic_load(&v->cpus[index].parked);
+}
+
 unsigned int vcpus_count(const struct vcpus *v)
 {
-	return v->count;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < v->max; i++)
+		n += vcpus_present(v, i);
+	return n;
+}
+
+/*
+ * KVM has no way to take a vCPU back: one that was there before goes on from
+ * where it was, which for a guest that has let it go is waiting for INIT.
+ */
+int vcpus_add(struct vcpus *v, unsigned int index, struct error *e)
+{
+	struct vcpu *c = &v->cpus[index];
+	int ret;
+
+	if (!c->started) {
+		ret = vcpu_init(v, c, e);
+		if (ret) {
+			vcpu_deinit(c);
+			*c = (struct vcpu){ .set = v, .index = index, .fd = -1 };
+		}
+		return ret;
+	}
+	pthread_mutex_lock(&v->lock);
+	atomic_store(&c->parked, false);
+	pthread_cond_broadcast(&v->changed);
+	pthread_mutex_unlock(&v->lock);
+	return 0;
+}
+
+void vcpus_remove(struct vcpus *v, unsigned int index)
+{
+	struct vcpu *c = &v->cpus[index];
+
+	pthread_mutex_lock(&v->lock);
+	atomic_store(&c->parked, true);
+	if (!c->idle) {
+		c->run->immediate_exit = 1;
+		pthread_kill(c->thread, KICK_SIGNAL);
+	}
+	while (!c->idle)
+		pthread_cond_wait(&v->changed, &v->lock);
+	pthread_mutex_unlock(&v->lock);
 }
 
 pid_t vcpus_thread_id(struct vcpus *v, unsigned int index)

@@ -28,11 +28,12 @@ struct vcpu_owner {
 	void *opaque;
 };
 
-/* Threads `vcpu 0` … exist on return, and wait. */
+/* The threads `vcpu 0` … of the first count exist on return, and wait; max is how
+ * many there may be. */
 int vcpus_create(struct vcpus **out, struct kvm_vm *vm,
-		 struct vcpu_model *model, unsigned int count, struct bus *pio,
-		 struct bus *mmio, const struct vcpu_owner *owner,
-		 struct error *e);
+		 struct vcpu_model *model, unsigned int count,
+		 unsigned int max, struct bus *pio, struct bus *mmio,
+		 const struct vcpu_owner *owner, struct error *e);
 /* Stops and joins. */
 void vcpus_destroy(struct vcpus *v);
 
@@ -60,6 +61,13 @@ int vcpus_load(struct vcpus *v, unsigned int index, struct state_reader *r,
 /* Before the first run of what was loaded. */
 int vcpus_start_clocks(struct vcpus *v, struct error *e);
 
+/* One more, which runs when the others do. It is not there; index < max. */
+int vcpus_add(struct vcpus *v, unsigned int index, struct error *e);
+/* It is out of KVM_RUN on return, and stays so. The machine lock is not held. */
+void vcpus_remove(struct vcpus *v, unsigned int index);
+bool vcpus_present(const struct vcpus *v, unsigned int index);
+
+/* How many are there. */
 unsigned int vcpus_count(const struct vcpus *v);
 pid_t vcpus_thread_id(struct vcpus *v, unsigned int index);
 

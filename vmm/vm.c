@@ -216,6 +216,7 @@ static int create_board(struct vm *vm, struct error *e)
 		.hotplug = vm->config->monitor.path ||
 			   vm->config->monitor.fd >= 0,
 		.eject = { vm_device_ejected, vm },
+		.cpu_eject = { vm_cpu_ejected, vm },
 	};
 
 	return board_create(&vm->board, &p, e);
@@ -311,8 +312,8 @@ static int create_vcpus(struct vm *vm, struct error *e)
 	};
 
 	return vcpus_create(&vm->vcpus, &vm->kvm, vm->model,
-			    vm->config->cpus.count, vm->pio, vm->mmio, &owner,
-			    e);
+			    vm->config->cpus.count, vm->config->cpus.max,
+			    vm->pio, vm->mmio, &owner, e);
 }
 
 int vm_load(struct vm *vm, struct error *e)
@@ -339,14 +340,15 @@ static int create(struct vm **out, const struct vm_config *c,
 	static const build_step boot[] = {
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_memory_init, create_chardevs, create_board, create_pmem,
-		create_hot_memory, create_devices, create_vcpus, vm_load, NULL,
+		vm_cpus_init, vm_memory_init, create_chardevs, create_board,
+		create_pmem, create_hot_memory, create_devices, create_vcpus,
+		vm_load, NULL,
 	};
 	static const build_step restore[] = {
 		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_memory_init, create_chardevs, create_board, create_pmem,
-		create_devices, create_vcpus, snapshot_load, NULL,
+		vm_cpus_init, vm_memory_init, create_chardevs, create_board,
+		create_pmem, create_devices, create_vcpus, snapshot_load, NULL,
 	};
 	const build_step *step = saved ? restore : boot;
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -361,6 +363,7 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->cpu_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->balloon_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->mem_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
@@ -405,6 +408,7 @@ void vm_destroy(struct vm *vm)
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);
 	vm_memory_deinit(vm);
+	vm_cpus_deinit(vm);
 	vm_devices_deinit(vm);
 	vm_life_deinit(vm);
 	irq_chip_destroy(vm->irq);
@@ -424,24 +428,4 @@ void vm_destroy(struct vm *vm)
 const struct vm_config *vm_config(const struct vm *vm)
 {
 	return vm->config;
-}
-
-size_t vm_cpu_count(const struct vm *vm)
-{
-	return vcpus_count(vm->vcpus);
-}
-
-void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
-{
-	const struct config_cpus *c = &vm->config->cpus;
-	unsigned int i = (unsigned int)index;
-
-	*out = (struct vm_cpu_info){
-		.index = i,
-		.thread_id = i < vcpus_count(vm->vcpus) ?
-				     vcpus_thread_id(vm->vcpus, i) : 0,
-		.thread = i % c->threads,
-		.core = i / c->threads % c->cores,
-		.socket = i / c->threads / c->cores,
-	};
 }

@@ -120,11 +120,16 @@ int vm_vsock_service_set(struct vm *vm, const struct vsock_service *s,
 			 struct error *e);
 int vm_vsock_service_remove(struct vm *vm, uint32_t port, struct error *e);
 
+#define VM_CPU_ID_BYTES 128
+
 struct vm_cpu_info {
 	unsigned int index;
-	pid_t thread_id;	/* 0: it is not there yet */
+	bool present;
+	pid_t thread_id;	/* 0: it is not there */
 	unsigned int socket, core, thread;
+	char id[VM_CPU_ID_BYTES];
 };
+/* How many are there. */
 size_t vm_cpu_count(const struct vm *vm);
 /* index: below vm_config()->cpus.max */
 void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out);

@@ -77,6 +77,12 @@ struct vm {
 	/* vm_devices.c */
 	struct loop_watch eject_watch;		/* eventfd */
 	uint32_t ejected[PCI_ROOTS];		/* machine lock */
+	/* vm_cpus.c */
+	struct loop_watch cpu_eject_watch;	/* eventfd */
+	bool cpus_ejected[CONFIG_MAX_CPUS];	/* machine lock */
+	bool cpu_removing[CONFIG_MAX_CPUS];	/* the guest was asked */
+	char *cpu_ids[CONFIG_MAX_CPUS];		/* NULL: cpuN */
+
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
 	bool tables_stale;	/* devices have changed before the first run */
@@ -97,6 +103,13 @@ void vm_devices_deinit(struct vm *vm);
 void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot);
 /* A reset: what the guest was asked to let go is gone when it starts anew. */
 void vm_devices_settle(struct vm *vm);
+
+/* vm_cpus.c */
+int vm_cpus_init(struct vm *vm, struct error *e);
+void vm_cpus_deinit(struct vm *vm);
+void vm_cpu_ejected(void *opaque, unsigned int cpu);
+/* As vm_devices_settle(). */
+void vm_cpus_settle(struct vm *vm);
 
 /* vm_memory.c */
 int vm_memory_init(struct vm *vm, struct error *e);

@@ -102,6 +102,7 @@ static int start_anew(struct vm *vm, struct error *e)
 	int ret;
 
 	vm_devices_settle(vm);
+	vm_cpus_settle(vm);
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_reset(vm->devices);
 	vm_memory_reset(vm);

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Memory that comes and goes while a stock kernel runs: what the client says, what the guest has, what the host pays."""
 
+import re
+import time
+
 import pytest
 
 from test_hotplug import Guest
@@ -24,12 +27,10 @@ def resident(pid):
 
 def meminfo(g, name):
     """MiB."""
-    return int(g.sh(f"grep ^{name}: /proc/meminfo").split()[1]) >> 10
+    return int(re.search(rf"{name}: +(\d+) kB", g.sh(f"grep ^{name}: /proc/meminfo"))[1]) >> 10
 
 
 def until(condition, what):
-    import time
-
     for _ in range(600):
         if condition():
             return

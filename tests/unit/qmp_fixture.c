@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "vm_cpus.h"
 
 #define PATIENCE_MS 20000
 
@@ -444,14 +445,45 @@ size_t vm_cpu_count(const struct vm *vm)
 	return vm->config.cpus.count;
 }
 
+/* The first ones are there. */
 void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
 {
-	(void)vm;
 	*out = (struct vm_cpu_info){
 		.index = (unsigned int)index,
+		.present = index < vm->config.cpus.count,
 		.thread_id = 1000 + (pid_t)index,
 		.thread = (unsigned int)index,
 	};
+	snprintf(out->id, sizeof(out->id), "cpu%zu", index);
+}
+
+int vm_cpu_find(const struct vm *vm, const char *id)
+{
+	unsigned int n;
+
+	return sscanf(id, "cpu%u", &n) == 1 && n < vm->config.cpus.count ?
+	       (int)n : -1;
+}
+
+int vm_cpu_add(struct vm *vm, unsigned int index, const char *id,
+	       struct error *e)
+{
+	if (refused(vm, "cpu-add", e))
+		return -EPERM;
+	assert_int_equal(index, vm->config.cpus.count);
+	snprintf(vm->cpu_id, sizeof(vm->cpu_id), "%s", id ? id : "");
+	vm->config.cpus.count++;
+	return 0;
+}
+
+int vm_cpu_remove(struct vm *vm, unsigned int index, struct error *e)
+{
+	if (refused(vm, "cpu-remove", e))
+		return -EPERM;
+	vm->cpu_removing = index;
+	if (vm->state == VM_PRELAUNCH)
+		vm->config.cpus.count = index;
+	return 0;
 }
 
 /* ---- the monitor ---- */

@@ -34,6 +34,8 @@ struct vm {
 	int next_slot;
 	uint64_t disk_bytes;
 	bool link_down;		/* of net0 */
+	char cpu_id[32];	/* of the last one added */
+	unsigned int cpu_removing;
 	uint64_t balloon_bytes;	/* 0: no balloon */
 	struct vm_mem_info mem;	/* no id: none */
 	uint64_t set_bytes;	/* by memory-set */

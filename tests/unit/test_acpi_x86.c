@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: boot/acpi_x86 guest_mem error */
+/* LINK: boot/acpi_x86 boot/acpi_cpus_x86 guest_mem error */
 /* ACPI tables as a guest finds them: from the root pointer down. */
 #include "unit.h"
 
@@ -15,6 +15,7 @@ struct tables {
 	struct guest_mem *mem;
 	gpa_t rsdp;
 	uint32_t ids[255];
+	bool present[255];
 };
 
 static struct tables build_with(unsigned int boot, unsigned int max,
@@ -23,7 +24,8 @@ static struct tables build_with(unsigned int boot, unsigned int max,
 	static struct tables t;
 	struct acpi_params p = {
 		.apic_ids = t.ids,
-		.boot_cpus = boot,
+		.present = t.present,
+		.cpu_hotplug = boot < max,
 		.max_cpus = max,
 		.root_buses = 0x3,
 		.last_bus = 15,
@@ -37,6 +39,8 @@ static struct tables build_with(unsigned int boot, unsigned int max,
 	struct error e;
 
 	memset(ram, 0, sizeof(ram));
+	for (uint32_t i = 0; i < 255; i++)
+		t.present[i] = i < boot;
 	for (uint32_t i = 0; i < 255; i++)
 		t.ids[i] = i * 2 % 255;
 	assert_int_equal(guest_mem_create(&t.mem), 0);
@@ -247,6 +251,30 @@ static void test_acpi_generation_id_is_where_it_is_written(void **state)
 	guest_mem_destroy(t.mem);
 }
 
+/* One for each that there may be, and only when some can come. */
+static void test_acpi_processors_that_come_and_go(void **state)
+{
+	struct tables t = build(4, 4);
+	const uint8_t entry[] = { 0, 8, 254, 254 * 2 % 255, 1, 0, 0, 0 };
+	gpa_t at;
+
+	(void)state;
+	assert_int_equal(table(&t, "SSDT"), 0);
+	guest_mem_destroy(t.mem);
+	t = build(1, 255);
+	at = table(&t, "SSDT");
+	assert_true(at);
+	assert_memory_equal(ram + at + 16, "MOTECPUS", 8);
+	assert_int_equal(occurrences(at, get(at + 4, 4), "_MAT", 4), 255);
+	/* The first stays. */
+	assert_int_equal(occurrences(at, get(at + 4, 4), "_EJ0", 4), 254);
+	assert_int_equal(occurrences(at, get(at + 4, 4), entry, 8), 1);
+	guest_mem_destroy(t.mem);
+	/* With all that is optional there is room. */
+	t = build_with(1, 255, true);
+	guest_mem_destroy(t.mem);
+}
+
 static void test_acpi_without_memory_fails(void **state)
 {
 	struct acpi_params p = { .max_cpus = 0 };
@@ -271,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_acpi_slots_are_there_with_hotplug_only),
 		cmocka_unit_test(test_acpi_every_bus_has_a_table_of_its_slots),
 		cmocka_unit_test(test_acpi_generation_id_is_where_it_is_written),
+		cmocka_unit_test(test_acpi_processors_that_come_and_go),
 		cmocka_unit_test(test_acpi_without_memory_fails),
 	};
 

@@ -300,7 +300,7 @@ static const struct {
 	{ { "-c", "4,threads=3" }, { "--cpus", "threads" } },
 	{ { "-c", "4,threads=0" }, { "--cpus: threads: 0" } },
 	{ { "-c", "4,max=0" }, { "--cpus: max: 0" } },
-	{ { "-c", "2,max=4" }, { "--cpus", "max" } },
+	{ { "-c", "2,max=1" }, { "--cpus", "max" } },
 	{ { "--cpu", "qemu64" }, { "--cpu", "qemu64" } },
 	{ { "--cpu", "host,avx" }, { "--cpu", "avx" } },
 	{ { "--cpu", "host,+" }, { "--cpu" } },

@@ -196,7 +196,8 @@ static void test_validate_bad_cpus_are_refused(void **state)
 {
 	static const struct config_cpus cases[] = {
 		{ .count = 0 }, { .count = 256 }, { .count = ~0u },
-		{ .count = 2, .max = 1 }, { .count = 2, .max = 4 },
+		{ .count = 2, .max = 1 },
+		{ .count = 2, .max = 4, .threads = 3 },
 		{ .count = 2, .max = 256 }, { .count = 4, .threads = 3 },
 		{ .count = 8, .threads = 2, .cores = 2, .sockets = 1 },
 		{ .count = 8, .threads = 2, .cores = 2, .sockets = 4 },

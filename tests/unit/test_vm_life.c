@@ -98,6 +98,11 @@ void vm_devices_settle(struct vm *vm)
 	(void)vm;
 }
 
+void vm_cpus_settle(struct vm *vm)
+{
+	(void)vm;
+}
+
 void vm_memory_reset(struct vm *vm)
 {
 	(void)vm;

@@ -15,8 +15,9 @@
 
 struct acpi_params {
 	const uint32_t *apic_ids;	/* of every possible vCPU */
-	unsigned int boot_cpus;		/* the first of them are enabled */
+	const bool *present;		/* which of them are there */
 	unsigned int max_cpus;
+	bool cpu_hotplug;		/* they can come and go */
 	uint32_t root_buses;		/* bit n: pcie.n is there */
 	unsigned int last_bus;
 	uint64_t mmio32_base, mmio32_per_bus;

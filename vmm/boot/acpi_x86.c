@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot/acpi_cpus_x86.h"
 #include "dsdt.hex"
 #include "layout_x86.h"
 #include "pci_bus.hex"
@@ -116,7 +117,7 @@ struct PACKED mcfg {			/* PCI Firmware 3.2, 4.1.2 */
 
 struct PACKED xsdt {
 	struct header h;
-	uint64_t tables[3 + MAX_BUSES];
+	uint64_t tables[3 + MAX_BUSES + 1];
 };
 
 static uint8_t checksum(const void *data, size_t len)
@@ -198,7 +199,7 @@ static gpa_t place_madt(struct area *a, const struct acpi_params *p)
 		*lapic++ = (struct madt_lapic){
 			.type = 0, .length = sizeof(*lapic),
 			.uid = (uint8_t)i, .apic_id = (uint8_t)p->apic_ids[i],
-			.flags = i < p->boot_cpus ? 1 : 2, /* online capable */
+			.flags = p->present[i] ? 1 : 2, /* online capable */
 		};
 	ioapic = (struct madt_ioapic *)lapic;
 	*ioapic++ = (struct madt_ioapic){
@@ -280,6 +281,29 @@ static int place_buses(struct area *a, const struct acpi_params *p,
 	return n;
 }
 
+/* The processors' own table, when they can come and go. */
+static int place_cpus(struct area *a, const struct acpi_params *p,
+		      struct xsdt *list, int n)
+{
+	struct header *t;
+	size_t len;
+
+	if (!p->cpu_hotplug || n < 0)
+		return n;
+	t = calloc(1, sizeof(*t) + ACPI_CPUS_AML_MAX(p->max_cpus));
+	if (!t)
+		return -ENOMEM;
+	len = sizeof(*t) + acpi_cpus_aml((uint8_t *)(t + 1), p->apic_ids,
+					 p->max_cpus);
+	finish(t, "SSDT", 2, len);
+	memcpy(t->oem_table_id, "MOTECPUS", 8);
+	t->checksum = 0;
+	t->checksum = checksum(t, len);
+	list->tables[3 + n] = place(a, t, len);
+	free(t);
+	return list->tables[3 + n] ? n + 1 : -ENOSPC;
+}
+
 static int write_info(const struct acpi_params *p, struct guest_mem *mem,
 		      gpa_t buses)
 {
@@ -320,7 +344,7 @@ int acpi_build(const struct acpi_params *p, struct guest_mem *mem,
 	t.tables[0] = place_fadt(&a, dsdt);
 	t.tables[1] = place_madt(&a, p);
 	t.tables[2] = place_mcfg(&a, p);
-	extra = place_buses(&a, p, &t, &buses);
+	extra = place_cpus(&a, p, &t, place_buses(&a, p, &t, &buses));
 	if (extra < 0)
 		goto no_room;
 	finish(&t.h, "XSDT", 1, offsetof(struct xsdt, tables) +

@@ -6,6 +6,7 @@
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
 {
+    External (\_SB.CTFY, MethodObj)
     External (\_SB.SLT0, MethodObj)
     External (\_SB.SLT1, MethodObj)
     External (\_SB.SLT2, MethodObj)
@@ -172,6 +173,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
                 If (And (Local0, 1)) { Notify (PWRB, 0x80) }
                 If (And (Local0, 2)) { PHPE () }
                 If (And (Local0, 4)) { Notify (VGEN, 0x80) }
+                If (And (Local0, 8)) { CPEV () }
             }
         }
 
@@ -236,6 +238,36 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             TELL_BUS(PCID, 13, SLTD)
             TELL_BUS(PCIE, 14, SLTE)
             TELL_BUS(PCIF, 15, SLTF)
+        }
+
+        // vCPU hot-plug: platform/cpu_hotplug.h has the registers, and
+        // acpi_cpus_x86.c makes the devices and CTFY where there is a max.
+        OperationRegion (CHPR, SystemMemory, 0xfed00200, 0x10)
+        Field (CHPR, DWordAcc, NoLock, WriteAsZeros)
+        {
+            CNEW, 32,       // what << 8 | vCPU
+            CSEL, 32,       // the vCPU that the next is about
+            CPRS, 32,       // it is there
+            CGON, 32,       // this one has been let go
+        }
+
+        Method (CSTA, 1, Serialized)
+        {
+            Store (Arg0, CSEL)
+            If (CPRS) { Return (0x0f) }
+            Return (0)
+        }
+
+        Method (CEJ0, 1, Serialized) { Store (Arg0, CGON) }
+
+        Method (CPEV, 0, Serialized)
+        {
+            Store (CNEW, Local0)
+            While (LNotEqual (Local0, 0xffffffff))
+            {
+                CTFY (And (Local0, 0xff), ShiftRight (Local0, 8))
+                Store (CNEW, Local0)
+            }
         }
 
         Device (COM1)

@@ -30,7 +30,8 @@ int vcpu_model_init(struct vcpu_model *m, int vcpu_fd, unsigned int index,
 /* The boot vCPU is put at the kernel's entry; the others wait to be started. */
 int vcpu_model_boot(struct vcpu_model *m, int vcpu_fd,
 		    const struct boot_entry *entry, struct error *e);
-/* All state back to power-on, then as vcpu_model_init(): vcpu_fds[i] is vCPU i. */
+/* All state back to power-on, then as vcpu_model_init(): vcpu_fds[i] is vCPU
+ * i, negative when there is none. */
 int vcpu_model_reset(struct vcpu_model *m, const int *vcpu_fds,
 		     unsigned int count, struct error *e);
 

@@ -282,6 +282,8 @@ int vcpu_model_reset(struct vcpu_model *m, const int *vcpu_fds,
 	for (unsigned int i = 0; !ret && i < 2 && i < count; i++)
 		ret = read_template(m, &scratch, i, &p[i], e);
 	for (unsigned int i = 0; !ret && i < count; i++) {
+		if (vcpu_fds[i] < 0)
+			continue;
 		ret = power_on_write(vcpu_fds[i], &p[i > 0],
 				     (uint32_t)vcpu_model_id(m, i));
 		if (ret)

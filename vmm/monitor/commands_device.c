@@ -6,6 +6,7 @@
 
 #include "monitor/drivers.h"
 #include "monitor/objects.h"
+#include "vm_cpus.h"
 
 /* ---- rng ----------------------------------------------------------------- */
 
@@ -42,6 +43,7 @@ const struct driver drivers[] = {
 	{ "virtio-blk-pci", driver_blk_props, driver_blk_add },
 	{ "virtio-net-pci", driver_net_props, driver_net_add },
 	{ "virtio-rng-pci", rng_props, add_rng },
+	{ "host-x86_64-cpu", driver_cpu_props, driver_cpu_add },
 	{ "virtio-balloon-pci", driver_balloon_props, driver_balloon_add },
 	{ "vhost-vsock-pci", driver_vsock_props, driver_vsock_add },
 	{ "virtio-pmem-pci", driver_pmem_props, driver_pmem_add },
@@ -176,7 +178,8 @@ static int device_add(struct session *s, struct json_object *args,
 		return ret;
 	spec.id = prop_string(args, "id");
 	ret = id_check(spec.id, "id", e);
-	if (!ret && spec.id && vm_device_find(s->monitor->vm, spec.id))
+	if (!ret && spec.id && (vm_device_find(s->monitor->vm, spec.id) ||
+				vm_cpu_find(s->monitor->vm, spec.id) >= 0))
 		ret = error_set(e, -EEXIST, "Duplicate device ID '%s'",
 				spec.id);
 	if (!ret)
@@ -189,11 +192,15 @@ static int device_del(struct session *s, struct json_object *args,
 {
 	const char *id = arg_string(args, "id");
 	struct device *device;
+	int cpu;
 
 	(void)result;
 	/* QEMU takes the path, too. */
 	if (!strncmp(id, "/machine/peripheral/", 20))
 		id += 20;
+	cpu = vm_cpu_find(s->monitor->vm, id);
+	if (cpu >= 0)
+		return vm_cpu_remove(s->monitor->vm, (unsigned int)cpu, e);
 	device = vm_device_find(s->monitor->vm, id);
 	if (!device)
 		return error_class_set(e, ERROR_DEVICE_NOT_FOUND, -ENOENT,

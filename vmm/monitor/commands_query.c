@@ -113,8 +113,10 @@ static int query_cpus_fast(struct session *s, struct json_object *args,
 	(void)args;
 	(void)e;
 	uname(&host);
-	for (size_t i = 0; i < vm_cpu_count(vm); i++) {
+	for (size_t i = 0; i < vm_config(vm)->cpus.max; i++) {
 		vm_cpu_info(vm, i, &info);
+		if (!info.present)
+			continue;
 		json_object_array_add(list, cpu_json(&info, host.machine));
 	}
 	*result = list;
@@ -131,8 +133,10 @@ static int query_cpus(struct session *s, struct json_object *args,
 
 	(void)args;
 	(void)e;
-	for (size_t i = 0; i < vm_cpu_count(vm); i++) {
+	for (size_t i = 0; i < vm_config(vm)->cpus.max; i++) {
 		vm_cpu_info(vm, i, &info);
+		if (!info.present)
+			continue;
 		o = json_object_new_object();
 		json_object_object_add(o, "CPU", number(info.index));
 		json_object_object_add(o, "current",
@@ -169,7 +173,7 @@ static int query_hotpluggable_cpus(struct session *s, struct json_object *args,
 		json_object_object_add(o, "type", json_object_new_string(type));
 		json_object_object_add(o, "vcpus-count", number(1));
 		json_object_object_add(o, "props", cpu_props_json(&info));
-		if (i < vm_cpu_count(vm))
+		if (info.present)
 			json_object_object_add(o, "qom-path",
 					       cpu_path_json(&info));
 		json_object_array_add(list, o);

@@ -30,7 +30,7 @@ static const struct {
 	{ "share", 0 },
 	{ "pci", OP_ADD | OP_REMOVE },
 	{ "memory", OP_UPDATE },
-	{ "cpu", 0 },
+	{ "cpu", OP_ADD | OP_REMOVE },
 	{ "cpu-group", 0 },
 	{ "vsock", OP_ADD | OP_REMOVE | OP_UPDATE },
 };
@@ -110,12 +110,15 @@ static struct json_object *get_cpus(struct vm *vm)
 {
 	struct json_object *list = json_object_new_array();
 
-	for (size_t i = 0; i < vm_cpu_count(vm); i++) {
-		struct json_object *o = json_object_new_object();
+	for (size_t i = 0; i < vm_config(vm)->cpus.max; i++) {
 		struct timespec t = { 0 };
 		struct vm_cpu_info info;
+		struct json_object *o;
 
 		vm_cpu_info(vm, i, &info);
+		if (!info.present)
+			continue;
+		o = json_object_new_object();
 		clock_gettime(thread_clock(info.thread_id), &t);
 		put(o, "index", json_object_new_int64((int64_t)i));
 		put(o, "thread-id", json_object_new_int64(info.thread_id));

@@ -29,6 +29,7 @@ const struct command_group *const command_groups[] = {
 	&vsock_commands,
 	&memory_commands,
 	&save_commands,
+	&cpu_commands,
 	NULL,
 };
 

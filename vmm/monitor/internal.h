@@ -161,6 +161,7 @@ extern const struct command_group netdev_commands;
 extern const struct command_group vsock_commands;
 extern const struct command_group memory_commands;
 extern const struct command_group save_commands;
+extern const struct command_group cpu_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];
@@ -213,6 +214,9 @@ void wait_vm_ended(struct monitor *m);
  */
 int wait_remove_device(struct session *s, struct device *device,
 		       uint64_t timeout_ms, bool force, struct error *e);
+/* The same for what the guest has been asked for already, without force. */
+int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
+		 struct error *e);
 /*
  * The reply, the sizes of memory, comes when the guest has what it was asked to
  * have, or at the timeout; at once when it does not run.

@@ -189,6 +189,17 @@ int wait_remove_device(struct session *s, struct device *device,
 	return ret;
 }
 
+int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
+		 struct error *e)
+{
+	int ret = check_count(s, e);
+
+	if (ret)
+		return ret;
+	return timeout_ms ? add(s, id, timeout_ms, false, e) :
+			    timed_out(id, 0, e);
+}
+
 static bool memory_settled(struct vm *vm)
 {
 	uint64_t requested, plugged;

@@ -20,6 +20,7 @@ struct ged;
 #define GED_POWER_BUTTON (1u << 0)
 #define GED_PCI_HOTPLUG  (1u << 1)
 #define GED_GENERATION   (1u << 2)
+#define GED_CPU_HOTPLUG  (1u << 3)
 
 /* loop: where ends of interrupt are handled. */
 int ged_create(struct ged **out, struct bus *mmio, uint64_t base,

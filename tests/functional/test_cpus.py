@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""vCPUs that come and go while a stock kernel runs."""
+
+import os
+import re
+
+import pytest
+
+from test_hotplug import Guest
+
+
+@pytest.fixture
+def boot(run, tmp_path):
+    def start(*args, **kwargs):
+        return Guest(run, tmp_path / "monitor", *args, **kwargs)
+
+    return start
+
+
+def threads(pid):
+    return sorted(name for name in (open(f"/proc/{pid}/task/{t}/comm").read().strip() for t in os.listdir(f"/proc/{pid}/task"))
+                  if name.startswith("vcpu"))
+
+
+def online(g):
+    return int(re.search(r"=(\d+)=", g.sh("echo =$(grep -c ^processor /proc/cpuinfo)="))[1])
+
+
+def bring_up(g, cpu):
+    """A new processor is the guest's to use."""
+    directory = f"/sys/devices/system/cpu/cpu{cpu}"
+    g.wait_for(f"[ -e {directory}/online ]")
+    g.sh(f"[ $(cat {directory}/online) = 1 ] || echo 1 > {directory}/online")
+
+
+def test_cpus_come_and_go(boot):
+    g = boot("-c", "1,max=4")
+    assert online(g) == 1
+    assert len(g.monitor.command("query-cpus-fast")) == 1
+
+    # As govmm does: a place from query-hotpluggable-cpus that has no path.
+    free = [cpu for cpu in g.monitor.command("query-hotpluggable-cpus") if "qom-path" not in cpu]
+    assert len(free) == 3
+    place = max(free, key=lambda cpu: cpu["props"]["core-id"])
+    properties = {key: str(value) for key, value in place["props"].items()}
+    g.monitor.command("device_add", driver=place["type"], id="cpu-three", **properties)
+    bring_up(g, 3)
+    assert online(g) == 2 and threads(g.pid()) == ["vcpu 0", "vcpu 3"]
+    assert {cpu["cpu-index"] for cpu in g.monitor.command("query-cpus-fast")} == {0, 3}
+    # It runs what it is given.
+    g.sh("taskset 8 sh -c 'i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done'")
+
+    # The rest by count; a pause and a reset of all of them.
+    assert g.monitor.command("cpu-add", count=2) == {"count": 4}
+    assert g.monitor.reply("cpu-add")["error"]["class"] == "NoAvailableLocation"
+    bring_up(g, 1)
+    bring_up(g, 2)
+    assert online(g) == 4
+    g.monitor.command("stop")
+    g.monitor.command("cont")
+
+    # Out again; what is out does not run, and comes back.
+    g.delete("cpu-three")
+    assert g.monitor.command("cpu-remove", count=1) == {}
+    assert online(g) == 2
+    assert len(g.monitor.command("query-cpus-fast")) == 2
+    g.monitor.command("cpu-add")
+    bring_up(g, 2)
+    assert online(g) == 3
+    g.sh("taskset 4 sh -c 'i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done'")
+    assert g.monitor.reply("device_del", id="cpu0")["error"]["class"] == "NotSupported"
+
+    # A reset starts with those that are there.
+    start = len(g.vm.out)
+    g.monitor.command("system_reset")
+    g.vm.expect("MOTE-READY", start=start)
+    g.sh("stty -echo")
+    assert online(g) == 3
+    g.monitor.command("quit")
+    assert g.vm.wait() == 0

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* vCPUs that come and go: device_add, cpu-add, cpu-remove. Main thread. */
+#include <errno.h>
+
+#include "monitor/drivers.h"
+#include "vm_cpus.h"
+
+#define DEFAULT_TIMEOUT_MS 30000
+
+const struct prop driver_cpu_props[] = {
+	{ "socket-id", PROP_UINT, false },
+	{ "core-id", PROP_UINT, false },
+	{ "thread-id", PROP_UINT, false },
+	/* Kinds of places that there is one of. */
+	{ "die-id", PROP_IGNORED, false },
+	{ "module-id", PROP_IGNORED, false },
+	{ "node-id", PROP_IGNORED, false },
+	{ 0 },
+};
+
+static bool is_at(struct json_object *args, const struct vm_cpu_info *info)
+{
+	return prop_uint(args, "socket-id", info->socket) == info->socket &&
+	       prop_uint(args, "core-id", info->core) == info->core &&
+	       prop_uint(args, "thread-id", info->thread) == info->thread;
+}
+
+/* The first free place that agrees with what was given. */
+int driver_cpu_add(struct session *s, struct json_object *args,
+		   struct device_spec spec, struct error *e)
+{
+	struct vm *vm = s->monitor->vm;
+	struct vm_cpu_info info;
+	bool taken = false;
+
+	for (unsigned int i = 0; i < vm_config(vm)->cpus.max; i++) {
+		vm_cpu_info(vm, i, &info);
+		if (!is_at(args, &info))
+			continue;
+		if (!info.present)
+			return vm_cpu_add(vm, i, spec.id, e);
+		taken = true;
+	}
+	return taken ? error_class_set(e, ERROR_ALREADY_ATTACHED, -EBUSY,
+				       "there is a vCPU already (see "
+				       "query-hotpluggable-cpus)") :
+		       error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOENT,
+				       "there is no such place for a vCPU (see "
+				       "query-hotpluggable-cpus)");
+}
+
+static struct json_object *count_json(struct vm *vm)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "count", json_object_new_int64(
+				       (int64_t)vm_cpu_count(vm)));
+	return o;
+}
+
+static int cpu_add(struct session *s, struct json_object *args,
+		   struct json_object **result, struct error *e)
+{
+	uint64_t count = arg_uint(args, "count", 1);
+	struct vm *vm = s->monitor->vm;
+	unsigned int max = vm_config(vm)->cpus.max;
+	struct vm_cpu_info info;
+	int ret = 0;
+
+	if (count > max - vm_cpu_count(vm))
+		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
+				       "there are %zu vCPUs of at most %u "
+				       "(--cpus max=)", vm_cpu_count(vm), max);
+	for (unsigned int i = 0; !ret && count && i < max; i++) {
+		vm_cpu_info(vm, i, &info);
+		if (info.present)
+			continue;
+		ret = vm_cpu_add(vm, i, NULL, e);
+		count--;
+	}
+	if (!ret)
+		*result = count_json(vm);
+	return ret;
+}
+
+/* The last ones; the reply waits for the one that is asked for last. */
+static int cpu_remove(struct session *s, struct json_object *args,
+		      struct json_object **result, struct error *e)
+{
+	uint64_t count = arg_uint(args, "count", 1);
+	struct vm *vm = s->monitor->vm;
+	struct vm_cpu_info info;
+	int ret = 0;
+
+	(void)result;
+	if (count >= vm_cpu_count(vm))
+		return error_config(e, -EINVAL, "count: there are %zu vCPUs, "
+				    "and one stays", vm_cpu_count(vm));
+	for (unsigned int i = vm_config(vm)->cpus.max; !ret && count && i--;) {
+		vm_cpu_info(vm, i, &info);
+		if (!info.present)
+			continue;
+		ret = vm_cpu_remove(vm, i, e);
+		count--;
+	}
+	if (ret)
+		return ret;
+	/* Before the guest runs there is nobody to wait for. */
+	if (vm_cpu_find(vm, info.id) < 0 || !info.index)
+		return 0;
+	return wait_deleted(s, info.id, arg_uint(args, "timeout-ms",
+						 DEFAULT_TIMEOUT_MS), e);
+}
+
+static const struct command_arg add_args[] = {
+	{ "count", ARG_UINT, false },
+	{ 0 },
+};
+
+static const struct command_arg remove_args[] = {
+	{ "count", ARG_UINT, false },
+	{ "timeout-ms", ARG_UINT, false },
+	{ 0 },
+};
+
+static const struct command commands[] = {
+	{
+		.name = "cpu-add",
+		.help = "Add vCPUs, [count], up to --cpus max=",
+		.args = add_args,
+		.resource = true,
+		.run = cpu_add,
+	}, {
+		.name = "cpu-remove",
+		.help = "Ask the guest to let the last vCPUs go, and wait: "
+			"[count], [timeout-ms]",
+		.args = remove_args,
+		.resource = true,
+		.run = cpu_remove,
+	},
+};
+
+const struct command_group cpu_commands = {
+	commands, sizeof(commands) / sizeof(commands[0]),
+};

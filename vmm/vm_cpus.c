@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vCPUs that come and go. Main thread; vm_cpu_ejected() runs on vCPU threads with
+ * the machine lock held, and leaves the rest to on_ejected().
+ */
+#include "vm_cpus.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vm_internal.h"
+
+static bool guest_knows(const struct vm *vm)
+{
+	return vm->state != VM_PRELAUNCH;
+}
+
+static int check_state(const struct vm *vm, struct error *e)
+{
+	if (vm->state != VM_SHUTDOWN)
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+			       "the VM has ended");
+}
+
+/* A boot vCPU's name is not kept anywhere. */
+static void name_of(const struct vm *vm, unsigned int index, char *name,
+		    size_t len)
+{
+	if (vm->cpu_ids[index])
+		snprintf(name, len, "%s", vm->cpu_ids[index]);
+	else
+		snprintf(name, len, "cpu%u", index);
+}
+
+int vm_cpu_find(const struct vm *vm, const char *id)
+{
+	char name[VM_CPU_ID_BYTES];
+
+	for (unsigned int i = 0; i < vm->config->cpus.max; i++) {
+		name_of(vm, i, name, sizeof(name));
+		if (vcpus_present(vm->vcpus, i) && !strcmp(name, id))
+			return (int)i;
+	}
+	return -1;
+}
+
+int vm_cpu_add(struct vm *vm, unsigned int index, const char *id,
+	       struct error *e)
+{
+	char name[VM_CPU_ID_BYTES], *copy;
+	int ret = check_state(vm, e);
+
+	if (ret)
+		return ret;
+	if (id && strlen(id) >= sizeof(name))
+		return error_set(e, -EINVAL, "id: at most %zu bytes",
+				 sizeof(name) - 1);
+	if (vcpus_present(vm->vcpus, index))
+		return error_class_set(e, ERROR_ALREADY_ATTACHED, -EBUSY,
+				       "vCPU %u is there already", index);
+	snprintf(name, sizeof(name), "cpu%u", index);
+	if (vm_cpu_find(vm, id ? id : name) >= 0)
+		return error_set(e, -EEXIST, "Duplicate device ID '%s'",
+				 id ? id : name);
+	copy = strdup(id ? id : name);
+	if (!copy)
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = vcpus_add(vm->vcpus, index, e);
+	if (ret) {
+		free(copy);
+		return ret;
+	}
+	free(vm->cpu_ids[index]);
+	vm->cpu_ids[index] = copy;
+	vm->cpu_removing[index] = false;
+	pthread_mutex_lock(&vm->machine_lock);
+	cpu_hotplug_added(board_cpu_hotplug(vm->board), index);
+	pthread_mutex_unlock(&vm->machine_lock);
+	if (!guest_knows(vm))
+		vm->tables_stale = true;
+	return 0;
+}
+
+/* The guest has let it go, or never had it. */
+static void remove_now(struct vm *vm, unsigned int index)
+{
+	char name[VM_CPU_ID_BYTES];
+
+	vcpus_remove(vm->vcpus, index);
+	pthread_mutex_lock(&vm->machine_lock);
+	cpu_hotplug_gone(board_cpu_hotplug(vm->board), index);
+	vm->cpus_ejected[index] = false;
+	pthread_mutex_unlock(&vm->machine_lock);
+	vm->cpu_removing[index] = false;
+	if (!guest_knows(vm))
+		vm->tables_stale = true;
+	name_of(vm, index, name, sizeof(name));
+	vm_emit(vm, VM_EVENT_DEVICE_DELETED, false, name);
+}
+
+int vm_cpu_remove(struct vm *vm, unsigned int index, struct error *e)
+{
+	struct cpu_hotplug *h = board_cpu_hotplug(vm->board);
+	int ret = check_state(vm, e);
+
+	if (ret)
+		return ret;
+	if (!index)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
+				       "the boot vCPU stays");
+	if (!h)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
+				       "vCPUs can go only with a --cpus max= "
+				       "above what the VM starts with");
+	if (!guest_knows(vm)) {
+		remove_now(vm, index);
+		return 0;
+	}
+	vm->cpu_removing[index] = true;
+	pthread_mutex_lock(&vm->machine_lock);
+	cpu_hotplug_request(h, index);
+	pthread_mutex_unlock(&vm->machine_lock);
+	return 0;
+}
+
+void vm_cpus_settle(struct vm *vm)
+{
+	for (unsigned int i = 1; i < vm->config->cpus.max; i++)
+		if (vcpus_present(vm->vcpus, i) &&
+		    (vm->cpu_removing[i] || vm->cpus_ejected[i]))
+			remove_now(vm, i);
+}
+
+/* ---- the guest's side ---------------------------------------------------- */
+
+void vm_cpu_ejected(void *opaque, unsigned int cpu)
+{
+	struct vm *vm = opaque;
+	struct cpu_hotplug *h = board_cpu_hotplug(vm->board);
+	uint64_t one = 1;
+
+	if (!cpu || !cpu_hotplug_present(h, cpu))
+		return;
+	cpu_hotplug_gone(h, cpu);
+	vm->cpus_ejected[cpu] = true;
+	(void)!write(vm->cpu_eject_watch.fd, &one, sizeof(one));
+}
+
+static void on_ejected(struct loop_watch *w, uint32_t events)
+{
+	struct vm *vm = w->opaque;
+	bool ejected[CONFIG_MAX_CPUS];
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	pthread_mutex_lock(&vm->machine_lock);
+	memcpy(ejected, vm->cpus_ejected, sizeof(ejected));
+	pthread_mutex_unlock(&vm->machine_lock);
+	for (unsigned int i = 0; i < vm->config->cpus.max; i++)
+		if (ejected[i])
+			remove_now(vm, i);
+}
+
+int vm_cpus_init(struct vm *vm, struct error *e)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int ret;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "eventfd");
+	ret = loop_add(vm->loop, &vm->cpu_eject_watch, fd, EPOLLIN, on_ejected,
+		       vm);
+	if (ret) {
+		close(fd);
+		return error_errno(e, ret, "event loop");
+	}
+	return 0;
+}
+
+void vm_cpus_deinit(struct vm *vm)
+{
+	int fd = vm->cpu_eject_watch.fd;
+
+	for (unsigned int i = 0; i < CONFIG_MAX_CPUS; i++)
+		free(vm->cpu_ids[i]);
+	if (fd < 0)
+		return;
+	loop_remove(&vm->cpu_eject_watch);
+	close(fd);
+}
+
+/* ---- what there is ------------------------------------------------------- */
+
+size_t vm_cpu_count(const struct vm *vm)
+{
+	return vcpus_count(vm->vcpus);
+}
+
+void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
+{
+	const struct config_cpus *c = &vm->config->cpus;
+	unsigned int i = (unsigned int)index;
+
+	*out = (struct vm_cpu_info){
+		.index = i,
+		.present = vcpus_present(vm->vcpus, i),
+		.thread = i % c->threads,
+		.core = i / c->threads % c->cores,
+		.socket = i / c->threads / c->cores,
+	};
+	if (out->present)
+		out->thread_id = vcpus_thread_id(vm->vcpus, i);
+	name_of(vm, i, out->id, sizeof(out->id));
+}
