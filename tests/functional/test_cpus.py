@@ -3,9 +3,11 @@
 
 import os
 import re
+import subprocess
 
 import pytest
 
+from qmp import Session
 from test_hotplug import Guest
 
 
@@ -78,3 +80,27 @@ def test_cpus_come_and_go(boot):
     assert online(g) == 3
     g.monitor.command("quit")
     assert g.vm.wait() == 0
+
+
+def test_limits_of_a_cgroup(run, tmp_path, payload):
+    hierarchy = tmp_path / "cgroup"
+    hierarchy.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "none", hierarchy], check=True)
+    group = hierarchy / "mote-test"
+    try:
+        (hierarchy / "cgroup.subtree_control").write_text("+cpu")
+        group.mkdir()
+        run("--paused", "--monitor", tmp_path / "monitor", "--serial", "null", image=payload("hlt"))
+        monitor = Session(tmp_path / "monitor")
+        monitor.command("cpu-limits", limit=150, weight=77, cgroup=str(group))
+        assert (group / "cpu.max").read_text() == "150000 100000\n"
+        assert (group / "cpu.weight").read_text() == "77\n"
+        monitor.command("cpu-limits", limit=0, cgroup=str(group))
+        assert (group / "cpu.max").read_text() == "max 100000\n"
+        assert (group / "cpu.weight").read_text() == "77\n"
+        # The top of a hierarchy has no limits.
+        assert "cpu.max" in monitor.reply("cpu-limits", limit=5, cgroup=str(hierarchy))["error"]["desc"]
+    finally:
+        if group.exists():
+            group.rmdir()
+        subprocess.run(["umount", hierarchy], check=True)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/% option_net option_fields suboptions nearest utf8 config config_net config_paths bus char/listener exit_report loop error */
+/* LINK: monitor/% cgroup option_net option_fields suboptions nearest utf8 config config_net config_paths bus char/listener exit_report loop error */
 /* WITH: qmp_fixture */
 /* The monitor's commands about vCPUs, over a fake VM with two of at most three. */
 #include "qmp_fixture.h"
@@ -91,6 +91,34 @@ static void test_cpu_remove_before_the_start(void **state)
 	client_close(&c);
 }
 
+static void test_cpu_limits_refusals(void **state)
+{
+	static const struct {
+		const char *args, *class, *text;
+	} bad[] = {
+		{ "{}", "MissingParameter", "neither" },
+		{ "{\"cgroup\":\"/tmp\"}", "MissingParameter", "neither" },
+		{ "{\"limit\":50,\"cgroup\":\"/tmp\"}", "InvalidConfig",
+		  "/tmp" },
+		{ "{\"limit\":50,\"cgroup\":\"/nowhere\"}", "InvalidConfig",
+		  "/nowhere" },
+		{ "{\"limit\":1000001}", "InvalidConfig", "1000001" },
+		{ "{\"weight\":0}", "InvalidConfig", "weight: 0" },
+		{ "{\"weight\":10001}", "InvalidConfig", "10001" },
+		{ "{\"limit\":50,\"reservation\":5}", "NotSupported",
+		  "reservation" },
+		{ "{\"mhz\":5}", "NotSupported", "frequency" },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		run(&c, "cpu-limits", bad[i].args, NULL);
+		client_expect_error(&c, bad[i].class, bad[i].text);
+	}
+	client_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -99,6 +127,7 @@ int main(void)
 		T(test_cpu_add_by_count),
 		T(test_cpu_remove_by_count),
 		T(test_cpu_remove_before_the_start),
+		T(test_cpu_limits_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

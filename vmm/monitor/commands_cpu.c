@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* vCPUs that come and go: device_add, cpu-add, cpu-remove. Main thread. */
+/* vCPUs that come and go, and how much they may run. Main thread. */
 #include <errno.h>
 
+#include "cgroup.h"
 #include "monitor/drivers.h"
 #include "vm_cpus.h"
 
@@ -112,6 +113,42 @@ static int cpu_remove(struct session *s, struct json_object *args,
 						 DEFAULT_TIMEOUT_MS), e);
 }
 
+static bool given(struct json_object *args, const char *name)
+{
+	return json_object_object_get_ex(args, name, NULL);
+}
+
+static int cpu_limits(struct session *s, struct json_object *args,
+		      struct json_object **result, struct error *e)
+{
+	const struct cgroup_cpu c = {
+		.set_limit = given(args, "limit"),
+		.limit_percent = arg_uint(args, "limit", 0),
+		.set_weight = given(args, "weight"),
+		.weight = arg_uint(args, "weight", 0),
+	};
+
+	(void)s;
+	(void)result;
+	if (given(args, "reservation") || given(args, "mhz"))
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
+				       "a cgroup has neither a reservation nor "
+				       "a frequency");
+	if (!c.set_limit && !c.set_weight)
+		return error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
+				       "neither limit nor weight");
+	return cgroup_set_cpu(arg_string(args, "cgroup"), &c, e);
+}
+
+static const struct command_arg limits_args[] = {
+	{ "limit", ARG_UINT, false },
+	{ "weight", ARG_UINT, false },
+	{ "cgroup", ARG_STRING, false },
+	{ "reservation", ARG_ANY, false },
+	{ "mhz", ARG_ANY, false },
+	{ 0 },
+};
+
 static const struct command_arg add_args[] = {
 	{ "count", ARG_UINT, false },
 	{ 0 },
@@ -137,6 +174,13 @@ static const struct command commands[] = {
 		.args = remove_args,
 		.resource = true,
 		.run = cpu_remove,
+	}, {
+		.name = "cpu-limits",
+		.help = "Limits of a cgroup v2, by default mote's: [limit] (% "
+			"of a processor; 0: none), [weight], [cgroup]",
+		.args = limits_args,
+		.resource = true,
+		.run = cpu_limits,
 	},
 };
 

@@ -30,8 +30,8 @@ static const struct {
 	{ "share", 0 },
 	{ "pci", OP_ADD | OP_REMOVE },
 	{ "memory", OP_UPDATE },
-	{ "cpu", OP_ADD | OP_REMOVE },
-	{ "cpu-group", 0 },
+	{ "cpu", OP_ADD | OP_REMOVE | OP_UPDATE },
+	{ "cpu-group", OP_UPDATE },
 	{ "vsock", OP_ADD | OP_REMOVE | OP_UPDATE },
 };
 
