@@ -35,18 +35,25 @@ int kvm_arch_init(struct kvm_vm *vm, struct error *e)
 
 int kvm_arch_reset(struct kvm_vm *vm, struct error *e)
 {
+	/* The slave first: KVM looks at it when it takes the master's state, and
+	 * what is pending there would be latched in the master again. */
+	static const uint32_t ids[] = {
+		KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_PIC_MASTER,
+		KVM_IRQCHIP_IOAPIC,
+	};
 	struct kvm_vm pristine;
 	int ret = kvm_vm_create(&pristine, e);
 
 	if (ret)
 		return ret;
 	ret = kvm_arch_init(&pristine, e);
-	for (uint32_t id = 0; !ret && id <= KVM_IRQCHIP_IOAPIC; id++) {
-		struct kvm_irqchip chip = { .chip_id = id };
+	for (size_t i = 0; !ret && i < sizeof(ids) / sizeof(ids[0]); i++) {
+		struct kvm_irqchip chip = { .chip_id = ids[i] };
 
 		if (ioctl(pristine.fd, KVM_GET_IRQCHIP, &chip) ||
 		    ioctl(vm->fd, KVM_SET_IRQCHIP, &chip))
-			ret = error_errno(e, -errno, "reset of irqchip %u", id);
+			ret = error_errno(e, -errno, "reset of irqchip %u",
+					  ids[i]);
 	}
 	if (!ret) {
 		struct kvm_pit_state2 pit;
