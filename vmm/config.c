@@ -431,6 +431,9 @@ static int check_boot(const struct vm_config *c, struct error *e)
 	if (c->rootfs.type == ROOTFS_INITRD && c->initrd_count)
 		return error_config(e, -EINVAL, "--rootfs type=initrd and "
 				    "--initrd exclude each other");
+	if (c->rootfs.type == ROOTFS_INITRD && c->rootfs.readonly)
+		return error_config(e, -EINVAL, "--rootfs type=initrd and "
+				    "readonly=on exclude each other");
 	return 0;
 }
 

@@ -106,6 +106,7 @@ enum config_rootfs_type { ROOTFS_DISK, ROOTFS_PMEM, ROOTFS_INITRD };
 struct config_rootfs {
 	char *path;		/* NULL: none */
 	enum config_rootfs_type type;
+	bool readonly;		/* not with ROOTFS_INITRD */
 };
 
 struct config_vsock {

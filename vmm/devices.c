@@ -81,7 +81,7 @@ static int boot_disks(struct devices *d, struct error *e)
 	const struct vm_config *c = d->p.config;
 	struct config_disk disk = {
 		.path = c->rootfs.path, .id = "rootfs", .queues = 1,
-		.address = boot_address(c, 0),
+		.address = boot_address(c, 0), .readonly = c->rootfs.readonly,
 		.format = c->rootfs.path && vhd_is_name(c->rootfs.path) ?
 				  DISK_VHD : DISK_RAW,
 	};
@@ -274,6 +274,7 @@ static int boot_pmems(struct devices *d, struct error *e)
 	const struct vm_config *c = d->p.config;
 	const struct config_pmem root = {
 		.path = c->rootfs.path, .id = "rootfs",
+		.readonly = c->rootfs.readonly,
 		.format = c->rootfs.path && vhd_is_name(c->rootfs.path) ?
 				  DISK_VHD : DISK_RAW,
 	};

@@ -94,6 +94,9 @@ static const struct field rootfs_fields[] = {
 	      .names = rootfs_types, .argument = "disk|pmem|initrd",
 	      .help = "disk (default): /dev/vda; pmem:\n"
 		      "/dev/pmem0; initrd: as --initrd does"),
+	FIELD(config_rootfs, FIELD_BOOL, readonly, .name = "readonly",
+	      .argument = "on|off",
+	      .help = "for the disk or pmem; default off"),
 	{ 0 },
 };
 

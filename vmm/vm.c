@@ -16,15 +16,18 @@
 static int build_cmdline(struct vm *vm, struct error *e)
 {
 	const struct vm_config *c = vm->config;
+	bool root = c->rootfs.path && c->rootfs.type != ROOTFS_INITRD;
+	bool pmem = root && c->rootfs.type == ROOTFS_PMEM;
 	int ret = board_cmdline(c, &vm->cmdline);
 
-	if (!ret && c->rootfs.path && c->rootfs.type == ROOTFS_DISK)
-		ret = cmdline_append(&vm->cmdline, "root=/dev/vda rw");
-	if (!ret && c->rootfs.path && c->rootfs.type == ROOTFS_PMEM) {
-		ret = cmdline_append(&vm->cmdline, "root=/dev/pmem0 rw");
-		if (!ret && dax_possible(c->rootfs.path))
-			ret = cmdline_append(&vm->cmdline, "rootflags=dax");
-	}
+	if (!ret && root)
+		ret = cmdline_append(&vm->cmdline, pmem ? "root=/dev/pmem0" :
+							  "root=/dev/vda");
+	if (!ret && root)
+		ret = cmdline_append(&vm->cmdline,
+				     c->rootfs.readonly ? "ro" : "rw");
+	if (!ret && pmem && dax_possible(c->rootfs.path))
+		ret = cmdline_append(&vm->cmdline, "rootflags=dax");
 	/* Debian's kernels leave to user space what they are given. */
 	if (!ret && hot_memory_room_bytes(&c->memory))
 		ret = cmdline_append(&vm->cmdline, "memhp_default_state=online");

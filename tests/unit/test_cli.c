@@ -324,6 +324,7 @@ static const struct {
 	{ { "--log", "loud" }, { "--log", "loud", "debug" } },
 	{ { "--uuid", "123" }, { "--uuid", "123" } },
 	{ { "--rootfs", "x,type=initrd", "-iy" }, { "--rootfs" } },
+	{ { "--rootfs", "x,type=initrd,ro" }, { "--rootfs", "readonly" } },
 	{ { "-d", "x,id=a", "-d", "y,id=a" }, { "--disk", "'a'", "twice" } },
 	{ { "--pmem", "id=x" }, { "--pmem", "path" } },
 	{ { "--pmem", "x,readonly=perhaps" }, { "--pmem", "readonly" } },

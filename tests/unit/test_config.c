@@ -294,7 +294,7 @@ static void test_validate_contradictions_are_refused(void **state)
 
 	(void)state;
 	start(&c);
-	c.rootfs = (struct config_rootfs){ strdup("r"), ROOTFS_INITRD };
+	c.rootfs = (struct config_rootfs){ strdup("r"), ROOTFS_INITRD, false };
 	c.initrds = calloc(1, sizeof(char *));
 	c.initrds[c.initrd_count++] = strdup("i");
 	refused(&c, "initrd");

@@ -307,7 +307,8 @@ static const char *const documents[] = {
 	"\"share\": true, \"prealloc\": true}, \"params\": [\"a\", \"b,c\"],"
 	"\"initrd\": [\"a\", \"b,c\"]}",
 	"{\"kernel\": \"k\", \"cpus\": {\"count\": 8, \"threads\": 2},"
-	"\"cpu\": \"host,+avx2,-aes\", \"rootfs\": {\"path\": \"r,s\"},"
+	"\"cpu\": \"host,+avx2,-aes\", \"rootfs\": {\"path\": \"r,s\","
+	"\"readonly\": true},"
 	"\"disks\": [{\"path\": \"a\"}, {\"path\": \"b,c\", \"flush\": false,"
 	"\"readonly\": true, \"queues\": 3, \"serial\": \"S,1\"}]}",
 	"{\"kernel\": \"k\", \"9p\": [{\"path\": \"/a,b\", \"tag\": \"t\","
