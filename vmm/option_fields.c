@@ -42,6 +42,13 @@ int option_get_string(struct json_object *v, char **out, const char *label,
 	return *out ? 0 : no_memory(e);
 }
 
+static int parse_bool(const char *text, bool *out)
+{
+	*out = !strcmp(text, "on") || !strcmp(text, "true");
+	return *out || !strcmp(text, "off") || !strcmp(text, "false") ?
+		       0 : -EINVAL;
+}
+
 int option_get_bool(struct json_object *v, bool *out, const char *label,
 		    struct error *e)
 {
@@ -49,11 +56,7 @@ int option_get_bool(struct json_object *v, bool *out, const char *label,
 
 	if (json_object_is_type(v, json_type_boolean))
 		*out = json_object_get_boolean(v);
-	else if (text && (!strcmp(text, "on") || !strcmp(text, "true")))
-		*out = true;
-	else if (text && (!strcmp(text, "off") || !strcmp(text, "false")))
-		*out = false;
-	else
+	else if (!text || parse_bool(text, out))
 		return error_config(e, -EINVAL, "%s: '%s' is neither on nor "
 				    "off", label, text ? text : "null");
 	return 0;
@@ -221,8 +224,12 @@ static const struct field *find_field(const struct field *fields,
 static int bad_word(const struct option *o, const char *word,
 		    const char *label, struct error *e)
 {
-	const struct field *f = o->fields ? nearest_field(o->fields, word) :
-					    NULL;
+	const struct field *f = o->fields;
+
+	/* The bare word's own name (enable) would be no help. */
+	if (f && o->bare && !strcmp(f->name, o->bare))
+		f++;
+	f = f ? nearest_field(f, word) : NULL;
 
 	if (!f)
 		return error_config(e, -EINVAL, "%s: '%s' is no sub-option (a "
@@ -233,6 +240,24 @@ static int bad_word(const struct option *o, const char *word,
 			    label, word, f->name,
 			    f->type == FIELD_BOOL ? "on" :
 			    f->argument ? f->argument : "...");
+}
+
+static enum field_type bare_type(const struct option *o)
+{
+	for (const struct field *f = o->fields; o->bare && f && f->name; f++)
+		if (!strcmp(f->name, o->bare))
+			return f->type;
+	return FIELD_STRING;
+}
+
+/* The first may be bare; where it is a switch, only as on or off. */
+static bool may_be_bare(const struct option *o, size_t index, const char *word)
+{
+	bool on;
+
+	if (index > 0 || !o->bare)
+		return false;
+	return bare_type(o) != FIELD_BOOL || !parse_bool(word, &on);
 }
 
 static int text_object(const struct option *o, const char *text,
@@ -255,7 +280,7 @@ static int text_object(const struct option *o, const char *text,
 			ret = error_config(e, -EINVAL, "%s: '=%s': no name "
 					   "before the '='", label,
 					   s.items[i].value);
-		else if (!key && (i > 0 || !o->bare))
+		else if (!key && !may_be_bare(o, i, s.items[i].value))
 			ret = bad_word(o, s.items[i].value, label, e);
 		else if (json_object_object_get_ex(object, key ? key : o->bare,
 						   NULL))
@@ -274,26 +299,18 @@ static int text_object(const struct option *o, const char *text,
 	return ret;
 }
 
-static bool bare_is_number(const struct option *o)
-{
-	for (const struct field *f = o->fields; o->bare && f && f->name; f++)
-		if (!strcmp(f->name, o->bare))
-			return f->type == FIELD_UINT || f->type == FIELD_SIZE;
-	return false;
-}
-
 int option_object(const struct option *o, struct json_object *value,
 		  const char *label, struct json_object **out,
 		  struct error *e)
 {
-	bool number = json_object_is_type(value, json_type_int);
+	bool number = json_object_is_type(value, json_type_int) &&
+		      (bare_type(o) == FIELD_UINT || bare_type(o) == FIELD_SIZE);
 
 	if (json_object_is_type(value, json_type_object)) {
 		*out = json_object_get(value);
 		return 0;
 	}
-	if (!json_object_is_type(value, json_type_string) &&
-	    !(number && bare_is_number(o)))
+	if (!json_object_is_type(value, json_type_string) && !number)
 		return error_config(e, -EINVAL, "%s: neither an object nor a "
 				    "string: %s", label,
 				    json_object_to_json_string(value));
