@@ -116,17 +116,17 @@ def rootfs(path):
 
 def test_rootfs_image_is_the_root(run, tmp_path):
     image = rootfs(tmp_path)
+    before = image.read_bytes()
+    vm = run("--rootfs", f"{image},ro", kernel_name="generic")
+    assert vm.wait() == 0, vm.transcript()
+    assert re.search(rb"/dev/(vda|root) / ext4 ro", vm.out), vm.transcript()
+    assert image.read_bytes() == before
     vm = run("--rootfs", f"{image},type=disk", kernel_name="generic")
     assert vm.wait() == 0, vm.transcript()
     assert b"ROOTFS-INIT" in vm.out
     assert re.search(rb"/dev/(vda|root) / ext4 rw", vm.out), vm.transcript()
     proof = subprocess.run(["/sbin/debugfs", "-R", "cat /proof", image], capture_output=True, text=True, check=True)
     assert proof.stdout == "written\n"
-    before = image.read_bytes()
-    vm = run("--rootfs", f"{image},ro", kernel_name="generic")
-    assert vm.wait() == 0, vm.transcript()
-    assert re.search(rb"/dev/(vda|root) / ext4 ro", vm.out), vm.transcript()
-    assert image.read_bytes() == before
 
 
 def test_second_boot_takes_the_kernel_from_the_cache(run, tmp_path):
