@@ -162,6 +162,7 @@ def test_what_cannot_be_is_said(namespace, tmp_path):
     # No default route: passt's own words.
     done = start(net, "-n", "user")
     assert done.returncode == 1 and "passt refuses: " in done.stderr and "interface" in done.stderr, done.stderr
+    assert "syslog" not in done.stderr, done.stderr
     done = start(net, "-n", "user", env={"PATH": "/nowhere", "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]})
     assert done.returncode == 2 and "package passt" in done.stderr, done.stderr
     # A tap that was there before stays as it was, one that mote made goes.

@@ -78,18 +78,29 @@ static const struct net_backend_ops passt_ops = {
 	.destroy = passt_destroy,
 };
 
-/* Its last words, on one line: what is in fd from the start. */
+/*
+ * Its last words, on one line: what is in fd from the start, without the
+ * complaints that nobody reads the system's log, as in containers.
+ */
 static void read_words(int fd, char *text, size_t size)
 {
-	ssize_t n = pread(fd, text, size - 1, 0);
-	char *p;
+	static const char noise[] = "Failed to send ";
+	char all[1000];
+	ssize_t n = pread(fd, all, sizeof(all) - 1, 0);
+	char *line, *rest = all;
+	size_t used = 0;
 
-	text[n < 0 ? 0 : n] = '\0';
-	for (p = text; *p; p++)
+	all[n < 0 ? 0 : n] = '\0';
+	text[0] = '\0';
+	while ((line = strsep(&rest, "\n")) && used < size) {
+		if (!*line || !strncmp(line, noise, sizeof(noise) - 1))
+			continue;
+		used += (size_t)snprintf(text + used, size - used, "%s%s",
+					 used ? "; " : "", line);
+	}
+	for (char *p = text; *p; p++)
 		if ((unsigned char)*p < ' ')
 			*p = ' ';
-	while (p > text && p[-1] == ' ')
-		*--p = '\0';
 }
 
 static int pidfd_of(int pid_fd)
