@@ -701,6 +701,71 @@ static void test_net_control_commands_are_checked(void **state)
 	assert_int_equal(f->b->offloads, 0);
 }
 
+/* A frame to an address of which the driver sees only what it asked for. */
+static void inject_to(struct fixture *f, const char *to)
+{
+	memset(f->buf, 0, HDR + 60);
+	memcpy(f->buf + HDR, to, 6);
+	assert_int_equal(send(f->b->peers[0], f->buf, HDR + 60, 0), HDR + 60);
+}
+
+#define OWN		"\2\0\0\0\0\7"
+#define OTHER		"\2\1\1\1\1\1"
+#define LISTED		"\2\1\1\1\1\2"
+#define GROUP		"\1\0\x5e\1\1\1"
+#define LISTED_GROUP	"\1\0\x5e\1\1\2"
+#define BROADCAST	"\xff\xff\xff\xff\xff\xff"
+
+/* Which of them arrive, as bits; what is last always does. */
+static unsigned int arriving(struct fixture *f)
+{
+	static const char *const all[] = {
+		OTHER, LISTED, GROUP, LISTED_GROUP, BROADCAST, OWN,
+	};
+	const struct vring_desc *desc = fake_ptr(&f->ram, f->q[RX].config.desc);
+	unsigned int bits = 0, i = 0;
+
+	for (size_t k = 0; k < 6; k++) {
+		offer(f, DATA + 0x10000 + 2048u * f->q[RX].avail_idx, 2048);
+		inject_to(f, all[k]);
+	}
+	fake_kick(f->d, RX);
+	while (i < 6) {
+		uint32_t id, len;
+		const char *at;
+
+		assert_true(fake_used_wait(&f->q[RX], &f->irq, RX, &id, &len));
+		at = fake_ptr(&f->ram, desc[id].addr + HDR);
+		while (i < 6 && memcmp(all[i], at, 6))
+			i++;
+		bits |= 1u << i++;
+	}
+	return bits;
+}
+
+static void test_net_filters_what_the_driver_does_not_want(void **state)
+{
+	static const char tables[] = "\1\0\0\0" LISTED
+				     "\1\0\0\0" LISTED_GROUP;
+	struct fixture *f = *state;
+	uint8_t many[8 + 65 * 6] = { 65 };
+
+	start(f, BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX), 64);
+	assert_int_equal(arriving(f), 0x3f);
+	control(f, 2, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "", 1);
+	assert_int_equal(arriving(f), 0x30);
+	assert_int_equal(control(f, 2, VIRTIO_NET_CTRL_MAC, 0, tables, 20),
+			 VIRTIO_NET_OK);
+	assert_int_equal(arriving(f), 0x3a);
+	control(f, 2, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, "\1", 1);
+	assert_int_equal(arriving(f), 0x3e);
+	control(f, 2, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, "", 1);
+	/* More unicast addresses than there is room for: all of them. */
+	assert_int_equal(control(f, 2, VIRTIO_NET_CTRL_MAC, 0, many,
+				 sizeof(many)), VIRTIO_NET_OK);
+	assert_int_equal(arriving(f), 0x33);
+}
+
 static void test_net_control_without_room_for_an_answer_breaks(void **state)
 {
 	struct fixture *f = *state;
@@ -839,6 +904,7 @@ int main(void)
 		TEST(test_net_back_end_that_goes_takes_the_link_along),
 		TEST(test_net_poorer_back_end_is_refused),
 		TEST(test_net_control_commands_are_checked),
+		TEST(test_net_filters_what_the_driver_does_not_want),
 		TEST(test_net_control_without_room_for_an_answer_breaks),
 		TEST(test_net_pairs_are_enabled_by_the_driver),
 		TEST(test_net_offers_what_the_back_end_can),

@@ -200,6 +200,7 @@ static void net_reset(struct virtio_device *d)
 	net_enable_pairs(n, 1);
 	net_apply_offloads(n, 0);
 	n->announce = false;
+	n->filter = (struct net_filter){ .promiscuous = true };
 	set_mac(n, n->first_mac);
 }
 
@@ -240,6 +241,23 @@ static void net_save(struct virtio_device *d, struct state_writer *w)
 	state_put_bool(w, n->link_up);
 	state_put_u16(w, (uint16_t)n->enabled_pairs);
 	state_put_u64(w, n->guest_offloads);
+	state_put_bool(w, n->filter.promiscuous);
+	state_put_bool(w, n->filter.all_multicast);
+	state_put_bool(w, n->filter.too_many[0]);
+	state_put_bool(w, n->filter.too_many[1]);
+	state_put_u8(w, n->filter.count);
+	state_put_bytes(w, n->filter.macs, n->filter.count * 6u);
+}
+
+static void get_filter(struct state_reader *r, struct net_filter *f)
+{
+	f->promiscuous = state_get_bool(r);
+	f->all_multicast = state_get_bool(r);
+	f->too_many[0] = state_get_bool(r);
+	f->too_many[1] = state_get_bool(r);
+	f->count = state_get_u8(r);
+	if (f->count <= NET_FILTER_MACS)
+		state_get_bytes(r, f->macs, f->count * 6u);
 }
 
 struct loaded {
@@ -263,6 +281,7 @@ static int net_load(struct virtio_device *d, struct state_reader *r,
 {
 	struct virtio_net *n = to_net(d);
 	struct loaded l = { .n = n };
+	struct net_filter filter = { 0 };
 	uint8_t mac[6];
 	bool up;
 
@@ -270,6 +289,10 @@ static int net_load(struct virtio_device *d, struct state_reader *r,
 	up = state_get_bool(r);
 	l.pairs = state_get_u16(r);
 	l.offloads = state_get_u64(r);
+	get_filter(r, &filter);
+	if (filter.count > NET_FILTER_MACS)
+		return error_set(e, -EINVAL, "virtio-net: state has %u "
+				 "addresses in the filter", filter.count);
 	if (state_reader_error(r))
 		return error_errno(e, state_reader_error(r),
 				   "virtio-net: bad state");
@@ -282,6 +305,7 @@ static int net_load(struct virtio_device *d, struct state_reader *r,
 				 "0x%llx, not negotiated",
 				 (unsigned long long)l.offloads);
 	set_mac(n, mac);
+	n->filter = filter;
 	n->link_up = up;
 	if (!d->active)
 		return 0;
@@ -502,6 +526,7 @@ int virtio_net_create(struct virtio_device **out,
 	n->backend = p->backend;
 	n->pair_count = p->backend->pairs;
 	n->vhost = p->vhost;
+	n->filter.promiscuous = true;
 	n->id = strdup(p->id);
 	n->link_up = true;
 	memcpy(n->first_mac, p->mac, sizeof(n->first_mac));

@@ -26,28 +26,64 @@ static bool get(const struct request *r, uint64_t offset, void *to, size_t len)
 			HEAD_BYTES + (size_t)offset, to, len) == len;
 }
 
-/* 5.1.6.5.1: filtering is best effort, and the host's interface does it. */
-static bool set_rx_mode(const struct request *r)
+bool net_wants(const struct virtio_net *n, const uint8_t to[6])
+{
+	static const uint8_t broadcast[6] = { 255, 255, 255, 255, 255, 255 };
+	const struct net_filter *f = &n->filter;
+	bool multicast = to[0] & 1;
+	uint64_t mac = n->mac;
+
+	if (f->promiscuous || f->too_many[multicast] ||
+	    (multicast && f->all_multicast) || !memcmp(to, &mac, MAC_BYTES) ||
+	    !memcmp(to, broadcast, MAC_BYTES))
+		return true;
+	for (unsigned int i = 0; i < f->count; i++)
+		if (!memcmp(to, f->macs[i], MAC_BYTES))
+			return true;
+	return false;
+}
+
+/* 5.1.6.5.1 */
+static bool set_rx_mode(struct virtio_net *n, const struct request *r)
 {
 	uint8_t on;
 
-	return r->command <= VIRTIO_NET_CTRL_RX_ALLMULTI &&
-	       r->bytes == 1 && get(r, 0, &on, 1) && on <= 1;
+	if (r->command > VIRTIO_NET_CTRL_RX_ALLMULTI || r->bytes != 1 ||
+	    !get(r, 0, &on, 1) || on > 1)
+		return false;
+	if (r->command == VIRTIO_NET_CTRL_RX_PROMISC)
+		n->filter.promiscuous = on;
+	else
+		n->filter.all_multicast = on;
+	return true;
 }
 
 /* 5.1.6.5.2: two tables, each with its number of entries in front. */
-static bool check_mac_tables(const struct request *r)
+static bool set_mac_tables(struct virtio_net *n, const struct request *r)
 {
+	struct net_filter f = n->filter;
 	uint64_t at = 0;
 
+	f.count = 0;
 	for (int table = 0; table < 2; table++) {
 		uint32_t entries;
 
 		if (!get(r, at, &entries, sizeof(entries)))
 			return false;
-		at += sizeof(entries) + (uint64_t)le32toh(entries) * MAC_BYTES;
+		entries = le32toh(entries);
+		at += sizeof(entries);
+		f.too_many[table] = entries > NET_FILTER_MACS - (uint32_t)f.count;
+		if (!f.too_many[table]) {
+			if (!get(r, at, f.macs[f.count], entries * MAC_BYTES))
+				return false;
+			f.count = (uint8_t)(f.count + entries);
+		}
+		at += (uint64_t)entries * MAC_BYTES;
 	}
-	return at == r->bytes;
+	if (at != r->bytes)
+		return false;
+	n->filter = f;
+	return true;
 }
 
 static bool set_mac(struct virtio_net *n, const struct request *r)
@@ -55,8 +91,10 @@ static bool set_mac(struct virtio_net *n, const struct request *r)
 	uint64_t mac = 0;
 
 	if (r->command == VIRTIO_NET_CTRL_MAC_TABLE_SET)
-		return check_mac_tables(r);
-	if (r->command != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
+		return virtio_has(&n->dev, VIRTIO_NET_F_CTRL_RX) &&
+		       set_mac_tables(n, r);
+	if (!virtio_has(&n->dev, VIRTIO_NET_F_CTRL_MAC_ADDR) ||
+	    r->command != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
 	    r->bytes != MAC_BYTES || !get(r, 0, &mac, MAC_BYTES))
 		return false;
 	n->mac = mac;
@@ -112,10 +150,9 @@ static bool run(struct virtio_net *n, const struct virtq_chain *c)
 	switch (head.class) {
 	case VIRTIO_NET_CTRL_RX:
 		return virtio_has(&n->dev, VIRTIO_NET_F_CTRL_RX) &&
-		       set_rx_mode(&r);
+		       set_rx_mode(n, &r);
 	case VIRTIO_NET_CTRL_MAC:
-		return virtio_has(&n->dev, VIRTIO_NET_F_CTRL_MAC_ADDR) &&
-		       set_mac(n, &r);
+		return set_mac(n, &r);
 	case VIRTIO_NET_CTRL_ANNOUNCE:
 		return virtio_has(&n->dev, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
 		       acknowledge(n, &r);

@@ -34,6 +34,21 @@ struct net_counters {
 	_Atomic uint64_t bytes, packets, errors, drops;
 };
 
+#define NET_FILTER_MACS	64
+
+/*
+ * Which frames the driver wants (5.1.6.5.1, 5.1.6.5.2) besides broadcasts and
+ * those to its own address; [0] of unicast, [1] of multicast addresses. Loop's
+ * thread.
+ */
+struct net_filter {
+	bool promiscuous;		/* all; so it is after a reset */
+	bool all_multicast;
+	bool too_many[2];		/* the table did not fit: all of those */
+	uint8_t count;
+	uint8_t macs[NET_FILTER_MACS][6];
+};
+
 /* A chain of the receiveq that was popped and is not used yet. */
 struct net_chain {
 	uint16_t head;
@@ -86,6 +101,7 @@ struct virtio_net {
 	bool working;			/* active and not quiesced */
 	unsigned int enabled_pairs;
 	uint64_t guest_offloads;	/* VIRTIO_NET_F_GUEST_* bits */
+	struct net_filter filter;	/* not with vhost */
 };
 
 static inline struct virtio_net *to_net(struct virtio_device *d)
@@ -122,8 +138,10 @@ void net_pair_stop(struct net_pair *p);
 void net_pair_receive(struct net_pair *p);
 void net_pair_transmit(struct net_pair *p);
 
-/* net_ctrl.c, loop's thread: a kick. */
-void net_ctrl_handle(struct virtio_net *n);
+/* net_ctrl.c, loop's thread. */
+void net_ctrl_handle(struct virtio_net *n);	/* a kick */
+/* Whether the driver wants a frame to this address. */
+bool net_wants(const struct virtio_net *n, const uint8_t to[6]);
 
 /* net_vhost.c. Main thread: */
 int net_vhost_init(struct virtio_net *n, const struct virtio_net_params *params,

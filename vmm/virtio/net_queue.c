@@ -143,6 +143,17 @@ static void finish_header(struct net_pair *p, uint16_t buffers)
 			  offsetof(struct virtio_net_hdr_v1, flags), &none, 1);
 }
 
+/* The filter; what it keeps away is left in buffers that stay unused. */
+static bool wanted(const struct net_pair *p)
+{
+	uint8_t to[6];
+
+	return p->net->filter.promiscuous ||
+	       iov_read(p->iov, p->iov_count, NET_HDR_BYTES, to, sizeof(to)) <
+		       sizeof(to) ||
+	       net_wants(p->net, to);
+}
+
 /* The packet is in the first chains of the stock: they are used. */
 static void deliver(struct net_pair *p, size_t bytes)
 {
@@ -244,6 +255,8 @@ static int receive_one(struct net_pair *p)
 	if ((size_t)n < NET_HDR_BYTES + NET_FRAME_MIN ||
 	    (size_t)n > NET_PACKET_MAX) {
 		count_one(&p->received.errors, 1);
+	} else if (!wanted(p)) {
+		return 1;
 	} else if ((size_t)n <= bytes) {
 		deliver(p, (size_t)n);
 	} else {
