@@ -88,7 +88,7 @@ int vcpu_model_load(struct vcpu_model *m, struct state_reader *r,
 		free(saved);
 		return ret;
 	}
-	m->times = calloc(m->cpus->count, sizeof(*m->times));
+	m->times = calloc(m->cpus->max, sizeof(*m->times));
 	if (!m->times) {
 		free(saved);
 		return error_set(e, -ENOMEM, "out of memory");
@@ -407,11 +407,13 @@ int vcpu_model_start_clocks(struct vcpu_model *m, const int *vcpu_fds,
 		return 0;
 	/* Written within a second, KVM takes them for one and the same. */
 	for (unsigned int i = 0; !ret && i < count; i++)
-		ret = vcpu_set_msr(vcpu_fds[i], MSR_IA32_TSC, m->times[i].tsc);
+		if (vcpu_fds[i] >= 0)
+			ret = vcpu_set_msr(vcpu_fds[i], MSR_IA32_TSC,
+					   m->times[i].tsc);
 	if (!ret)
 		ret = kvm_arch_set_clock(m->vm, m->clock_ns);
 	for (unsigned int i = 0; !ret && i < count; i++)
-		if (m->times[i].deadline)
+		if (vcpu_fds[i] >= 0 && m->times[i].deadline)
 			ret = vcpu_set_msr(vcpu_fds[i], MSR_IA32_TSC_DEADLINE,
 					   m->times[i].deadline);
 	if (ret)
