@@ -585,7 +585,8 @@ static void test_disk_update_changes_image_or_size(void **state)
 	static const struct refusal refusals[] = {
 		{ UPDATE("\"id\": \"none\", \"size\": 1"), "NotAttached",
 		  "none" },
-		{ UPDATE("\"path\": \"/c\""), "MissingParameter", "id" },
+		{ UPDATE("\"path\": \"/c\""), "MissingParameter",
+		  "which disk: id, or controller" },
 		{ UPDATE("\"id\": \"a\""), "MissingParameter", "size" },
 		{ UPDATE("\"id\": \"a\", \"path\": \"/c\", \"size\": 1"),
 		  "MissingParameter", "either" },

@@ -289,8 +289,14 @@ static int disk_update(struct session *s, struct json_object *args,
 	uint64_t size = arg_uint(args, "size", 0);
 	struct config_disk disk = { .path = (char *)path };
 	struct device *device;
-	int ret = disk_find(vm, args, NULL, &device, e);
+	int ret;
 
+	/* Its path is the new image's. */
+	if (!arg_string(args, "id") &&
+	    !json_object_object_get_ex(args, "controller", NULL))
+		return error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
+				       "which disk: id, or controller and lun");
+	ret = disk_find(vm, args, NULL, &device, e);
 	if (!ret && !path == !json_object_object_get_ex(args, "size", NULL))
 		ret = error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
 				      "either a path or a size");
