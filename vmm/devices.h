@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The virtio devices of a VM: made from its configuration, added and removed
- * while it runs, through one table of kinds (devices.c). Main thread.
+ * while it runs, through one table of kinds (device/). Main thread.
  *
  * Adding and removing take the machine lock themselves; the functions that say
  * so need it held.

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory that the guest gives and takes: balloon and virtio-mem. */
+#include "device/kind.h"
+
+#include "virtio/balloon.h"
+#include "virtio/mem.h"
+
+static int boot_balloon(const struct device_boot *b, struct error *e)
+{
+	const struct config_balloon *c = &b->p->config->balloon;
+
+	return c->enable ? device_boot(b, DEVICE_BALLOON, "balloon0", c, e) : 0;
+}
+
+static int create_balloon(struct virtio_device **out,
+			  const struct devices_params *p, const char *id,
+			  const void *config, struct error *e)
+{
+	const struct config_balloon *c = config;
+	const struct balloon_params params = {
+		.deflate_on_oom = c->deflate_on_oom,
+		.free_page_reporting = c->free_page_reporting,
+	};
+
+	(void)id;
+	return virtio_balloon_create(out, &params, &p->balloon, p->mem,
+				     p->io_loop, e);
+}
+
+const struct device_kind device_kind_balloon = {
+	.name = "balloon",
+	.boot = boot_balloon,
+	.create = create_balloon,
+};
+
+static int boot_mem(const struct device_boot *b, struct error *e)
+{
+	return b->p->hot_memory.bytes ?
+		       device_boot(b, DEVICE_MEM, "memory0", NULL, e) : 0;
+}
+
+static int create_mem(struct virtio_device **out,
+		      const struct devices_params *p, const char *id,
+		      const void *config, struct error *e)
+{
+	(void)id;
+	(void)config;
+	return virtio_mem_create(out, p->hot_memory.base, p->hot_memory.bytes,
+				 &p->hot_memory.host, p->mem, p->io_loop, e);
+}
+
+const struct device_kind device_kind_mem = {
+	.name = "mem",
+	.boot = boot_mem,
+	.create = create_mem,
+};
