@@ -8,6 +8,7 @@
 
 #include "nearest.h"
 #include "option_9p.h"
+#include "option_disk.h"
 #include "option_net.h"
 #include "option_override.h"
 #include "option_pmem.h"
@@ -271,13 +272,13 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 	if (!ret)
 		ret = pass(&p, true, e);
 	if (!ret)
-		ret = option_fold_disks(&out->config, disks, e);
+		ret = option_disk_fold(&out->config, disks, e);
 	if (!ret)
-		ret = option_fold_pmems(&out->config, pmems, e);
+		ret = option_pmem_fold(&out->config, pmems, e);
 	if (!ret)
-		ret = option_fold_nets(&out->config, nets, e);
+		ret = option_net_fold(&out->config, nets, e);
 	if (!ret)
-		ret = option_fold_9ps(&out->config, shares, e);
+		ret = option_9p_fold(&out->config, shares, e);
 	if (!ret)
 		ret = config_validate(&out->config, e);
 	if (ret)

@@ -9,20 +9,16 @@
 
 #include "option_fields.h"
 
-#define FIELD(kind, member, ...)					\
-	{ .type = kind, .offset = offsetof(struct config_9p, member),	\
-	  __VA_ARGS__ }
-
 const struct field option_9p_fields[] = {
-	FIELD(FIELD_STRING, path, .name = "path"),
-	FIELD(FIELD_STRING, tag, .name = "tag", .argument = "TAG",
+	FIELD(config_9p, FIELD_STRING, path, .name = "path"),
+	FIELD(config_9p, FIELD_STRING, tag, .name = "tag", .argument = "TAG",
 	      .help = "what the guest mounts it by"),
-	FIELD(FIELD_BOOL, readonly, .name = "readonly", .argument = "on|off",
+	FIELD(config_9p, FIELD_BOOL, readonly, .name = "readonly", .argument = "on|off",
 	      .help = "default off; ro is readonly=on"),
-	FIELD(FIELD_STRING, allowed, .name = "allowed",
+	FIELD(config_9p, FIELD_STRING, allowed, .name = "allowed",
 	      .argument = "NAME[:...]",
 	      .help = "the only entries of DIR that there are; default all"),
-	FIELD(FIELD_BYTES, msize_bytes, .name = "msize", .argument = "SIZE",
+	FIELD(config_9p, FIELD_BYTES, msize_bytes, .name = "msize", .argument = "SIZE",
 	      .help = "the largest message, 4K to 1M (bytes without a\n"
 		      "unit); default 1M"),
 	{ 0 },
@@ -125,7 +121,7 @@ static struct config_9p *find(const struct vm_config *c, size_t from,
 	return NULL;
 }
 
-int option_fold_9ps(struct vm_config *c, size_t first, struct error *e)
+int option_9p_fold(struct vm_config *c, size_t first, struct error *e)
 {
 	size_t count = c->share_count, kept = first;
 	struct config_9p *old;

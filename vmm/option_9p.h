@@ -13,7 +13,7 @@ int option_9p_set(struct vm_config *c, const struct option *o,
 struct json_object *option_9p_get(const struct vm_config *c,
 				  const struct option *o);
 
-/* As option_fold_disks(), for shares with the same tag. */
-int option_fold_9ps(struct vm_config *c, size_t first, struct error *e);
+/* As option_disk_fold(), for shares with the same tag. */
+int option_9p_fold(struct vm_config *c, size_t first, struct error *e);
 
 #endif

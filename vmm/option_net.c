@@ -9,25 +9,21 @@
 
 #include "option_fields.h"
 
-#define FIELD(kind, member, ...) \
-	{ .type = kind, .offset = offsetof(struct config_net, member), \
-	  __VA_ARGS__ }
-
 const struct field option_net_fields[] = {
-	FIELD(FIELD_BOOL, user, .name = "user"),
-	FIELD(FIELD_STRING, tap, .name = "tap", .argument = "NAME",
+	FIELD(config_net, FIELD_BOOL, user, .name = "user"),
+	FIELD(config_net, FIELD_STRING, tap, .name = "tap", .argument = "NAME",
 	      .help = "a tap interface; made, and up, when it is not there"),
-	FIELD(FIELD_STRING, fd, .name = "fd", .argument = "N[:N...]",
+	FIELD(config_net, FIELD_STRING, fd, .name = "fd", .argument = "N[:N...]",
 	      .help = "inherited descriptors of a tap, one a queue"),
-	FIELD(FIELD_STRING, unix_path, .name = "unix", .argument = "PATH",
+	FIELD(config_net, FIELD_STRING, unix_path, .name = "unix", .argument = "PATH",
 	      .help = "connect there: frames behind their 32-bit length"),
-	FIELD(FIELD_STRING, id, .name = "id", .argument = "ID",
+	FIELD(config_net, FIELD_STRING, id, .name = "id", .argument = "ID",
 	      .help = "default net0, net1, ..."),
-	FIELD(FIELD_STRING, mac, .name = "mac", .argument = "MAC",
+	FIELD(config_net, FIELD_STRING, mac, .name = "mac", .argument = "MAC",
 	      .help = "default: from the VM's UUID and the id"),
-	FIELD(FIELD_UINT, queues, .name = "queues", .positive = true,
+	FIELD(config_net, FIELD_UINT, queues, .name = "queues", .positive = true,
 	      .argument = "N", .help = "pairs, 1 to 16; default 1"),
-	FIELD(FIELD_BOOL, vhost, .name = "vhost", .argument = "on|off",
+	FIELD(config_net, FIELD_BOOL, vhost, .name = "vhost", .argument = "on|off",
 	      .help = "the kernel moves the packets; default off"),
 	{ 0 },
 };
@@ -164,7 +160,7 @@ static struct config_net *find(const struct vm_config *c, size_t from,
 	return NULL;
 }
 
-int option_fold_nets(struct vm_config *c, size_t first, struct error *e)
+int option_net_fold(struct vm_config *c, size_t first, struct error *e)
 {
 	size_t count = c->net_count, kept = first;
 

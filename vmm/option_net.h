@@ -16,6 +16,6 @@ struct json_object *option_net_get(const struct vm_config *c,
  * Devices from index first on, the command line's, replace those of the
  * document that have the same id. The same id twice among them is an error.
  */
-int option_fold_nets(struct vm_config *c, size_t first, struct error *e);
+int option_net_fold(struct vm_config *c, size_t first, struct error *e);
 
 #endif

@@ -92,7 +92,7 @@ static struct config_pmem *find(const struct vm_config *c, size_t from,
 	return NULL;
 }
 
-int option_fold_pmems(struct vm_config *c, size_t first, struct error *e)
+int option_pmem_fold(struct vm_config *c, size_t first, struct error *e)
 {
 	size_t count = c->pmem_count, kept = first;
 	struct config_pmem *old;

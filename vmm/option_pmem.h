@@ -13,7 +13,7 @@ int option_pmem_set(struct vm_config *c, const struct option *o,
 struct json_object *option_pmem_get(const struct vm_config *c,
 				    const struct option *o);
 
-/* As option_fold_disks(), for pmem devices. */
-int option_fold_pmems(struct vm_config *c, size_t first, struct error *e);
+/* As option_disk_fold(), for pmem devices. */
+int option_pmem_fold(struct vm_config *c, size_t first, struct error *e);
 
 #endif

@@ -34,6 +34,9 @@ struct field {
 	const char *argument, *help;	/* help NULL: not in the help */
 };
 
+#define FIELD(of, kind, member, ...) \
+	{ .type = kind, .offset = offsetof(struct of, member), __VA_ARGS__ }
+
 struct option {
 	const char *name;
 	char letter;
@@ -58,11 +61,5 @@ const struct option *option_by_key(const char *key);
 /* Names of options to come, NULL-terminated: refused, and listed as such. */
 extern const char *const options_planned[];
 bool option_is_planned(const char *name);
-
-/*
- * Disks from index first on, the command line's, replace those of the document
- * that have the same id. The same id twice among them is an error.
- */
-int option_fold_disks(struct vm_config *c, size_t first, struct error *e);
 
 #endif
