@@ -569,14 +569,14 @@ static void test_terminal_hangup_ends_input_only(void **state)
 
 /* In a background process group of a terminal: returns 0 when, once in the
  * foreground, the input arrived. */
-static int background_child(struct fixture *f)
+static int background_child(struct fixture *f, int made)
 {
 	uint8_t b;
 
 	setpgid(0, 0);
-	if (create(f))
+	if (create(f) || write(made, "", 1) != 1)
 		return 2;
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 600; i++) {
 		spin(f, 50);
 		if (chardev_read(f->c, &b, 1) == 1) {
 			chardev_destroy(f->c);
@@ -590,33 +590,39 @@ static int background_child(struct fixture *f)
 static int session_leader(struct fixture *f)
 {
 	struct termios t;
+	int status, made[2];
 	pid_t child;
-	int status;
+	char b;
 
 	setsid();
 	signal(SIGTTOU, SIG_IGN);
-	if (ioctl(0, TIOCSCTTY, 0))
+	if (ioctl(0, TIOCSCTTY, 0) || pipe(made))
 		return 10;
 	child = fork();
 	if (!child) {
 		signal(SIGTTOU, SIG_DFL);
-		_exit(background_child(f));
+		_exit(background_child(f, made[1]));
 	}
 	setpgid(child, child);
-	usleep(300000);
+	close(made[1]);
+	if (read(made[0], &b, 1) != 1)
+		return 17;
+	usleep(100000);
 	tcgetattr(0, &t);
 	if (!(t.c_lflag & ICANON))
 		return 11;	/* took a terminal that is not its own */
 	if (waitpid(child, &status, WNOHANG | WUNTRACED))
 		return 12;	/* stopped by SIGTTIN or SIGTTOU */
 	tcsetpgrp(0, child);
-	usleep(800000);
-	tcgetattr(0, &t);
+	for (int i = 0; i < 3000 && (t.c_lflag & ICANON); i++) {
+		usleep(10000);
+		tcgetattr(0, &t);
+	}
 	if (t.c_lflag & ICANON)
 		return 13;
 	if (write(f->master, "k", 1) != 1)
 		return 14;
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (waitpid(child, &status, WNOHANG | WUNTRACED) == child)
 			return WIFEXITED(status) ? WEXITSTATUS(status) : 15;
 		usleep(10000);
