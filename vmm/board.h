@@ -13,7 +13,7 @@
 #include "boot/cmdline.h"
 #include "bus.h"
 #include "char/chardev.h"
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "irq.h"

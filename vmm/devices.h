@@ -12,7 +12,7 @@
 #include <pthread.h>
 
 #include "char/chardev.h"
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "irq.h"

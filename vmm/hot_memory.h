@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "kvm/kvm.h"

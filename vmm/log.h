@@ -7,7 +7,7 @@
 #ifndef MOTE_LOG_H
 #define MOTE_LOG_H
 
-#include "config.h"
+#include "config/config.h"
 
 /* path NULL: stderr. -errno when the file cannot be opened. */
 int log_open(enum log_level level, const char *path);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "char/chardev.h"
-#include "cli.h"
+#include "config/cli.h"
 #include "ctl.h"
 #include "error.h"
 #include "exit_report.h"

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "kvm/kvm.h"

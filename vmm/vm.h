@@ -12,7 +12,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "loop.h"
 #include "vsock/vsock.h"

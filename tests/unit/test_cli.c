@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: cli help config% option% block/vhd suboptions nearest error */
+/* LINK: config/cli config/help config/config% config/option% block/vhd config/suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 
 #include "unit.h"
 
-#include "cli.h"
-#include "options.h"
+#include "config/cli.h"
+#include "config/options.h"
 
 #define MAX_ARGS 24
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config config_net config_paths error */
+/* LINK: config/config config/config_net config/config_paths error */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 #include "unit.h"
 
-#include "config.h"
+#include "config/config.h"
 
 static void start(struct vm_config *c)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config% option% block/vhd suboptions nearest error */
+/* LINK: config/config% config/option% block/vhd config/suboptions nearest error */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "unit.h"
 
-#include "config.h"
+#include "config/config.h"
 
 static int load_bytes(struct vm_config *c, const char *text, size_t len,
 		      struct error *e)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: cli help config config_json config_net config_paths */
-/* LINK: option* block/vhd suboptions nearest error */
+/* LINK: config/cli config/help config/config config/config_json config/config_net config/config_paths */
+/* LINK: config/option% block/vhd config/suboptions nearest error */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "cli.h"
+#include "config/cli.h"
 
 #define UUID "11111111-2222-3333-4444-555555555555"
 

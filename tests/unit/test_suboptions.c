@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error suboptions */
+/* LINK: error config/suboptions */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "unit.h"
 
-#include "suboptions.h"
+#include "config/suboptions.h"
 
 #define MAX_ITEMS 5
 

@@ -9,7 +9,7 @@
 #include <linux/kvm.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "kvm/kvm.h"
 

@@ -8,7 +8,7 @@
 #define MOTE_VCPU_MODEL_H
 
 #include "boot/boot.h"
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "kvm/kvm.h"
 

@@ -8,7 +8,7 @@
 
 #include <json-c/json.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 
 struct monitor;

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/option_net.h"
 #include "monitor/internal.h"
 #include "monitor/props.h"
-#include "option_net.h"
 #include "vm_devices.h"
 
 static const struct config_net *nic_of(const struct device *d)

@@ -6,7 +6,7 @@
 #ifndef MOTE_MONITOR_H
 #define MOTE_MONITOR_H
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "loop.h"
 #include "vm.h"

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "bus.h"
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "kvm/kvm.h"

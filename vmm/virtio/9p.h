@@ -11,7 +11,7 @@
 #ifndef MOTE_VIRTIO_9P_H
 #define MOTE_VIRTIO_9P_H
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "virtio/device.h"

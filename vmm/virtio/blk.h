@@ -7,7 +7,7 @@
 #define MOTE_VIRTIO_BLK_H
 
 #include "block/block.h"
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "loop.h"

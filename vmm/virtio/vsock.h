@@ -7,7 +7,7 @@
 #ifndef MOTE_VIRTIO_VSOCK_H
 #define MOTE_VIRTIO_VSOCK_H
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 #include "guest_mem.h"
 #include "loop.h"

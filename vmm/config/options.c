@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The option table and what sets and prints each option. Main thread. */
-#include "options.h"
+#include "config/options.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_9p.h"
-#include "option_char.h"
-#include "option_device.h"
-#include "option_disk.h"
-#include "option_fields.h"
-#include "option_list.h"
-#include "option_machine.h"
-#include "option_net.h"
-#include "option_pmem.h"
+#include "config/option_9p.h"
+#include "config/option_char.h"
+#include "config/option_device.h"
+#include "config/option_disk.h"
+#include "config/option_fields.h"
+#include "config/option_list.h"
+#include "config/option_machine.h"
+#include "config/option_net.h"
+#include "config/option_pmem.h"
 
 static const char *const reboot_actions[] = { "reboot", "exit", NULL };
 static const char *const panic_actions[] = { "exit", "pause", NULL };

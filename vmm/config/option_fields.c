@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Values and sections: JSON ⇄ members of structs. Main thread. */
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/suboptions.h"
 #include "nearest.h"
-#include "suboptions.h"
 
 static int no_memory(struct error *e)
 {

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "config/config.h"
+#include "config/options.h"
 #include "nearest.h"
-#include "options.h"
 
 #define MAX_BYTES	(1u << 20)
 #define MAX_DEPTH	16

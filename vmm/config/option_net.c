@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Network devices on the command line and in documents. Main thread. */
-#include "option_net.h"
+#include "config/option_net.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 const struct field option_net_fields[] = {
 	FIELD(config_net, FIELD_BOOL, user, .name = "user"),

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* --memory, --cpus, --cpu: reading and printing them. Main thread. */
-#include "option_machine.h"
+#include "config/option_machine.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_fields.h"
-#include "option_list.h"
-#include "suboptions.h"
+#include "config/option_fields.h"
+#include "config/option_list.h"
+#include "config/suboptions.h"
 
 const struct field option_memory_fields[] = {
 	FIELD(config_memory, FIELD_SIZE, size_bytes, .name = "size"),

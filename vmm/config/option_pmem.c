@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* --pmem: reading it, printing it, folding lists together. Main thread. */
-#include "option_pmem.h"
+#include "config/option_pmem.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "block/vhd.h"
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 static const char *const formats[] = { "raw", "vhd", NULL };
 /* Not said. */

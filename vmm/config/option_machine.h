@@ -3,7 +3,7 @@
 #ifndef MOTE_OPTION_MACHINE_H
 #define MOTE_OPTION_MACHINE_H
 
-#include "options.h"
+#include "config/options.h"
 
 extern const struct field option_memory_fields[];
 extern const struct field option_cpus_fields[];

@@ -5,7 +5,7 @@
 
 #include <json-c/json.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "error.h"
 
 /* stdio, null, pty, file=PATH, unix=PATH; the latter two as objects too. */

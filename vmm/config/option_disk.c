@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* --disk, --rootfs, --disk-controllers: reading and printing them. Main thread. */
-#include "option_disk.h"
+#include "config/option_disk.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 static const char *const formats[] = { "raw", "vhd", NULL };
 

@@ -3,7 +3,7 @@
 #ifndef MOTE_OPTION_NET_H
 #define MOTE_OPTION_NET_H
 
-#include "options.h"
+#include "config/options.h"
 
 extern const struct field option_net_fields[];
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* --rng, --balloon, --vsock: reading and printing them. Main thread. */
-#include "option_device.h"
+#include "config/option_device.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 const struct field option_vsock_fields[] = {
 	FIELD(config_vsock, FIELD_U32, cid, .name = "cid", .argument = "N",

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Character back ends on the command line and in documents. Main thread. */
-#include "option_char.h"
+#include "config/option_char.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 static const char *const names[] = {
 	[CHAR_NONE] = "none", [CHAR_STDIO] = "stdio", [CHAR_NULL] = "null",

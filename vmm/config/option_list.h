@@ -3,7 +3,7 @@
 #ifndef MOTE_OPTION_LIST_H
 #define MOTE_OPTION_LIST_H
 
-#include "options.h"
+#include "config/options.h"
 
 int option_initrd_set(struct vm_config *c, const struct option *o,
 		      struct json_object *v, const char *label,

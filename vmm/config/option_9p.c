@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Shares as options. Main thread. */
-#include "option_9p.h"
+#include "config/option_9p.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 const struct field option_9p_fields[] = {
 	FIELD(config_9p, FIELD_STRING, path, .name = "path"),

@@ -3,7 +3,7 @@
 #ifndef MOTE_OPTION_DISK_H
 #define MOTE_OPTION_DISK_H
 
-#include "options.h"
+#include "config/options.h"
 
 extern const struct field option_disk_fields[];
 extern const struct field option_rootfs_fields[];

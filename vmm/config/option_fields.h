@@ -7,7 +7,7 @@
 #ifndef MOTE_OPTION_FIELDS_H
 #define MOTE_OPTION_FIELDS_H
 
-#include "options.h"
+#include "config/options.h"
 
 /* A copy of a non-empty string; frees what *out was. */
 int option_get_string(struct json_object *v, char **out, const char *label,

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Parsing of the command line. Main thread; the help is in help.c. */
-#include "cli.h"
+#include "config/cli.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/option_9p.h"
+#include "config/option_disk.h"
+#include "config/option_net.h"
+#include "config/option_override.h"
+#include "config/option_pmem.h"
+#include "config/options.h"
 #include "nearest.h"
-#include "option_9p.h"
-#include "option_disk.h"
-#include "option_net.h"
-#include "option_override.h"
-#include "option_pmem.h"
-#include "options.h"
 
 /* Of the command line only. */
 #define OPTION_CONFIG "config"

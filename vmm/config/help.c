@@ -2,10 +2,10 @@
 /* What `mote help` prints; the options come from their table. Main thread. */
 #include <string.h>
 
-#include "cli.h"
+#include "config/cli.h"
+#include "config/option_override.h"
+#include "config/options.h"
 #include "nearest.h"
-#include "option_override.h"
-#include "options.h"
 
 static void help_run(FILE *out);
 static void help_restore(FILE *out);

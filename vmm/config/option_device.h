@@ -3,7 +3,7 @@
 #ifndef MOTE_OPTION_DEVICE_H
 #define MOTE_OPTION_DEVICE_H
 
-#include "options.h"
+#include "config/options.h"
 
 extern const struct field option_rng_fields[];
 extern const struct field option_balloon_fields[];

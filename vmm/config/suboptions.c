@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Splitting sub-option lists. Main thread. */
-#include "suboptions.h"
+#include "config/suboptions.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Overrides of a saved configuration. Main thread. */
-#include "option_override.h"
+#include "config/option_override.h"
 
 #include <errno.h>
 #include <stdlib.h>

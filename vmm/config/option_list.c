@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* --initrd and --params: lists of strings. Main thread. */
-#include "option_list.h"
+#include "config/option_list.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "option_fields.h"
+#include "config/option_fields.h"
 
 int option_list_append(char ***list, size_t *count, const char *text,
 		       struct error *e)

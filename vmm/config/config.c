@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Defaults, validation and what is derived. Main thread. */
-#include "config.h"
+#include "config/config.h"
 
 #include <ctype.h>
 #include <errno.h>
