@@ -23,10 +23,12 @@
 #include "block/file.h"
 
 #define DEPTH	4
+#define IMAGE_BYTES	65536
 
 static struct {
 	atomic_uint syncs;		/* that reached the kernel, */
 	atomic_uint durable_writes;	/* and writes with RWF_DSYNC */
+	unsigned int async;		/* left to io_uring's threads */
 	atomic_bool fail;		/* all syncs */
 	bool hold;			/* until posted */
 	sem_t held, release;
@@ -74,6 +76,8 @@ int io_uring_submit(struct io_uring *ring)
 		     sqe->opcode == IORING_OP_WRITEV) &&
 		    (unsigned int)sqe->rw_flags & RWF_DSYNC)
 			kernel.durable_writes++;
+		if (sqe->flags & IOSQE_ASYNC)
+			kernel.async++;
 	}
 	return io_uring_submit_and_wait(ring, 0);
 }
@@ -103,7 +107,7 @@ static int set_up(void **state)
 	f->image = tmpfile();
 	f->file.fd = fileno(f->image);
 	f->file.direct_fd = -1;
-	assert_int_equal(ftruncate(f->file.fd, 8192), 0);
+	assert_int_equal(ftruncate(f->file.fd, IMAGE_BYTES), 0);
 	assert_int_equal(loop_create(&f->loop), 0);
 	assert_int_equal(block_engine_create(&f->engine, &f->file, f->loop,
 					     DEPTH, kind, on_batch, f), 0);
@@ -190,6 +194,43 @@ static void test_block_write_syncs_only_if_durable(void **state)
 	assert_int_equal(kernel.syncs, 0);
 }
 
+static unsigned int async_reads(struct fixture *f, size_t bytes)
+{
+	static uint8_t buf[IMAGE_BYTES];
+	struct iovec iov[] = { { buf, 512 }, { buf + 512, bytes - 512 } };
+	struct request r = request_of(f, BLOCK_READ, iov);
+
+	r.io.len_bytes = bytes;
+	r.io.iov_count = 2;
+	kernel.async = 0;
+	block_engine_submit(f->engine, &r.io);
+	block_engine_drain(f->engine);
+	assert_int_equal(r.io.result, 0);
+	return kernel.async;
+}
+
+/* Direct for mote; for the kernel not, so that any file system will do. */
+static void test_block_direct_larger_than_device_takes_is_async(void **state)
+{
+	struct fixture *f = *state;
+
+	if (block_engine_kind(f->engine) != BLOCK_ENGINE_URING) {
+		print_message("no io_uring here\n");
+		return;
+	}
+	assert_int_equal(async_reads(f, IMAGE_BYTES), 0);
+	f->file.direct_fd = dup(f->file.fd);
+	f->file.direct_offset_align = f->file.direct_memory_align = 1;
+	f->file.direct_max_bytes = 8192;
+	f->file.direct_max_buffers = 2;
+	block_engine_set_file(f->engine, &f->file);
+	assert_int_equal(async_reads(f, 8192), 0);
+	assert_int_equal(async_reads(f, 8193), 1);
+	f->file.direct_max_buffers = 1;
+	assert_int_equal(async_reads(f, 8192), 1);
+	close(f->file.direct_fd);
+}
+
 static void stop(void *opaque)
 {
 	loop_stop(opaque);
@@ -237,6 +278,9 @@ static void test_block_flush_waits_for_the_sync(void **state)
 
 int main(void)
 {
+	const struct CMUnitTest ring[] = {
+		T(test_block_direct_larger_than_device_takes_is_async),
+	};
 	const struct CMUnitTest both[] = {
 		T(test_block_flush_syncs_once_each),
 		T(test_block_flush_result_is_that_of_the_sync),
@@ -250,6 +294,7 @@ int main(void)
 	kind = BLOCK_ENGINE_AUTO;
 	failed = cmocka_run_group_tests_name("the best engine", both, NULL,
 					     NULL);
+	failed += cmocka_run_group_tests_name("a ring", ring, NULL, NULL);
 	kind = BLOCK_ENGINE_THREADS;
 	failed += cmocka_run_group_tests_name("threads", both, NULL, NULL);
 	failed += cmocka_run_group_tests_name("threads", workers, NULL, NULL);

@@ -12,6 +12,9 @@ struct block_file {
 	/* What direct I/O wants to be multiples: positions and lengths of
 	 * every buffer; addresses of memory. Powers of two. */
 	uint32_t direct_offset_align, direct_memory_align;
+	/* What the device below takes without splitting it, as far as one can
+	 * tell. */
+	uint32_t direct_max_bytes, direct_max_buffers;
 	uint64_t size_bytes;
 	struct block_topology topology;
 	bool readonly;

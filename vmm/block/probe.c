@@ -184,6 +184,34 @@ static int find_alignments(struct block_file *f)
 	return 0;
 }
 
+/* BIO_MAX_VECS: the kernel itself makes two of what has more pages. */
+#define MAX_PAGES	256u
+#define PAGE_BYTES	4096u
+
+static uint32_t limit(dev_t dev, const char *name, unsigned int unit,
+		      uint32_t most)
+{
+	unsigned long long value = queue_limit(dev, name) * unit;
+
+	return value && value < most ? (uint32_t)value : most;
+}
+
+/*
+ * Of the device's queue. File systems on no device, or on several, show none. A
+ * buffer is a segment: RAM in huge pages mostly makes it one.
+ */
+static void find_limits(struct block_file *f)
+{
+	struct stat st = { 0 };
+	dev_t dev;
+
+	fstat(f->direct_fd, &st);
+	dev = f->device ? st.st_rdev : st.st_dev;
+	f->direct_max_bytes = limit(dev, "max_sectors_kb", 1024,
+				    MAX_PAGES * PAGE_BYTES);
+	f->direct_max_buffers = limit(dev, "max_segments", 1, MAX_PAGES);
+}
+
 static bool same_file(int a, int b)
 {
 	struct stat x, y;
@@ -211,6 +239,7 @@ int block_probe_direct(struct block_file *f, const char *path,
 				 "its file system", path);
 	if (ret)
 		return error_errno(e, ret, "disk %s: direct=on", path);
+	find_limits(f);
 	if (f->topology.physical < f->direct_offset_align)
 		f->topology.physical = f->direct_offset_align;
 	return 0;

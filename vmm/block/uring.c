@@ -72,6 +72,14 @@ static void prepare(struct uring *u, struct block_request *r)
 	}
 	if (u->registered)
 		sqe->flags |= IOSQE_FIXED_FILE;
+	/*
+	 * The kernel tries to start a request without waiting. One that the
+	 * device's queue must split it finds out about when all of its pages
+	 * are mapped, and leaves it to a thread then: better at once.
+	 */
+	if (direct && (r->len_bytes > f->direct_max_bytes ||
+		       r->iov_count > f->direct_max_buffers))
+		sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data(sqe, r);
 }
 
