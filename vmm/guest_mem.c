@@ -253,14 +253,18 @@ static int describe(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
 	const struct table *t = current(m);
 	size_t used = 0;
 	uint64_t run = 0;
+	gpa_t end;
 
-	if (!table_holds(t, gpa, len_bytes, access))
+	if (__builtin_add_overflow(gpa, len_bytes, &end))
 		return -EFAULT;
 	for (; len_bytes; len_bytes -= run, gpa += run) {
+		uint8_t *host = translate(t, gpa, len_bytes, access, &run);
+
+		if (!host)
+			return -EFAULT;
 		if (used == max)
 			return -E2BIG;
-		iov[used].iov_base = translate(t, gpa, len_bytes, access, &run);
-		iov[used++].iov_len = run;
+		iov[used++] = (struct iovec){ host, run };
 	}
 	return (int)used;
 }
