@@ -142,10 +142,8 @@ static void on_kick(struct loop_watch *w, uint32_t events)
 {
 	struct virtio_queue *q = w->opaque;
 	struct virtio_device *d = q->device;
-	uint64_t count;
 
 	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
 	if (atomic_load(&d->broken))
 		close_queue(q);
 	else
@@ -177,8 +175,8 @@ static int watch_queues(const struct move *m)
 
 		if (!moves(m, i) || !virtqueue_enabled(q->vq) || q->external)
 			continue;
-		ret = loop_add(q->loop, &q->watch, q->kick_fd, EPOLLIN, on_kick,
-			       q);
+		ret = loop_add(q->loop, &q->watch, q->kick_fd, EPOLLIN | EPOLLET,
+			       on_kick, q);
 		if (ret)
 			return ret;
 	}
