@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@
 #define SECTOR		512u
 #define MAX_DEPTH	256u
 #define MAX_PIECE	(128u << 10)
+#define HUGE_PAGE	(2u << 20)
 
 static int fd;
 static uint64_t device_bytes;
@@ -246,6 +248,7 @@ static int rate(char **argv)
 	uint64_t limit_ns = strtoull(argv[5], NULL, 0) * 1000000;
 	struct iocb *cbs = calloc(depth, sizeof(*cbs)), *batch[MAX_DEPTH];
 	struct io_event events[MAX_DEPTH];
+	size_t buf_bytes = (size_t)bytes * depth;
 	uint64_t blocks, next = 0, done = 0, begin, end;
 	unsigned int n = 0, in_flight = 0;
 	void *buf;
@@ -254,9 +257,12 @@ static int rate(char **argv)
 	open_device(argv[0], O_RDWR);
 	set_up_aio(MAX_DEPTH);
 	blocks = device_bytes / bytes;
-	if (posix_memalign(&buf, 4096, (size_t)bytes * depth))
+	/* Huge pages if there are any: how many segments a request has must
+	 * not hang on where the kernel happened to find single ones. */
+	if (posix_memalign(&buf, HUGE_PAGE, buf_bytes))
 		die("memory");
-	memset(buf, 0x5a, (size_t)bytes * depth);
+	madvise(buf, buf_bytes, MADV_HUGEPAGE);
+	memset(buf, 0x5a, buf_bytes);
 	for (; n < depth; n++)
 		batch[n] = &cbs[n];
 	begin = end = now_ns();
