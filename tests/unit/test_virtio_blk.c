@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
 /* LINK: virtio/device virtio/device_reg virtio/device_state */
-/* LINK: virtio/blk virtio/blk_queue virtio/blk_request */
+/* LINK: virtio/blk virtio/blk_count virtio/blk_queue virtio/blk_request */
 /* LINK: block/file block/probe block/vhd */
 /* LINK: block/engine block/bounce block/uring block/threads */
 /* WITH: fake_driver */
@@ -490,6 +490,48 @@ static void test_blk_image_shrunk_read_fails_alone(void **state)
 	assert_int_equal(status(f), VIRTIO_BLK_S_OK);
 }
 
+static void test_blk_counts_what_was_asked(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_blk_discard_write_zeroes seg = { .sector = 32,
+						       .num_sectors = 8 };
+	struct virtio_blk_counters c;
+
+	start(f, UINT64_MAX);
+	request(f, VIRTIO_BLK_T_IN, 0, 512);
+	request(f, VIRTIO_BLK_T_IN, 0, 1536);
+	request(f, VIRTIO_BLK_T_IN, SECTORS, 512);	/* beyond the end */
+	request(f, VIRTIO_BLK_T_OUT, 8, 1024);
+	request(f, VIRTIO_BLK_T_OUT, 2, 512);
+	request(f, VIRTIO_BLK_T_FLUSH, 0, 0);
+	request(f, VIRTIO_BLK_T_GET_ID, 0, 20);
+	request(f, 77, 0, 512);
+	memcpy(data(f), &seg, sizeof(seg));
+	request(f, VIRTIO_BLK_T_DISCARD, 0, sizeof(seg));
+	seg.sector = 16;
+	memcpy(data(f), &seg, sizeof(seg));
+	request(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(seg));
+	assert_int_equal(truncate(f->path, 512), 0);
+	request(f, VIRTIO_BLK_T_IN, 1, 512);		/* gone on the host */
+
+	/* A reset is not a new disk. */
+	virtio_device_reset(f->d);
+	virtio_blk_count(f->d, &c);
+	assert_int_equal(c.reads.operations, 2);
+	assert_int_equal(c.reads.bytes, 2048);
+	assert_int_equal(c.reads.failed, 1);
+	assert_int_equal(c.reads.invalid, 1);
+	assert_in_range(c.reads.time_ns, 1, UINT64_C(60000000000));
+	assert_int_equal(c.writes.operations, 3);
+	assert_int_equal(c.writes.bytes, 1536 + 8 * 512);
+	assert_int_equal(c.writes.failed + c.writes.invalid, 0);
+	assert_int_equal(c.write_end_bytes, 24 * 512);
+	assert_int_equal(c.flushes.operations, 1);
+	assert_int_equal(c.flushes.bytes, 0);
+	assert_int_equal(c.discards.operations, 1);
+	assert_int_equal(c.discards.bytes, 8 * 512);
+}
+
 /* Offers count reads; their data and status bytes lie apart. */
 static void offer_reads(struct fixture *f, unsigned int queue,
 			unsigned int count)
@@ -545,6 +587,7 @@ static void offer_many(struct fixture *f, unsigned int queue)
 static void test_blk_more_requests_than_slots_all_complete(void **state)
 {
 	struct fixture *f = *state;
+	struct virtio_blk_counters c;
 
 	f->disk.queues = 2;
 	recreate(f);
@@ -568,6 +611,9 @@ static void test_blk_more_requests_than_slots_all_complete(void **state)
 			assert_int_equal(p[512], 0);
 		}
 	}
+	virtio_blk_count(f->d, &c);
+	assert_int_equal(c.reads.operations, 2 * 50 * MANY);
+	assert_int_equal(c.reads.bytes, 2 * 50 * MANY * 512);
 }
 
 static void test_blk_quiesce_drains_and_resume_goes_on(void **state)
@@ -843,6 +889,7 @@ int main(void)
 		T(test_blk_ranges_checked_and_zeroed),
 		T(test_blk_ranges_not_negotiated_unsupported),
 		T(test_blk_image_shrunk_read_fails_alone),
+		T(test_blk_counts_what_was_asked),
 		T(test_blk_more_requests_than_slots_all_complete),
 		T(test_blk_quiesce_waits_for_a_bounded_amount),
 		T(test_blk_quiesce_drains_and_resume_goes_on),

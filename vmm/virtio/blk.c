@@ -285,6 +285,16 @@ int virtio_blk_replace(struct virtio_device *d, const struct config_disk *c,
 	return 0;
 }
 
+void virtio_blk_count(const struct virtio_device *d,
+		      struct virtio_blk_counters *out)
+{
+	const struct virtio_blk *b = (const struct virtio_blk *)d;
+
+	*out = (struct virtio_blk_counters){ 0 };
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		blk_count_sum(out, &b->queues[i].counters);
+}
+
 void virtio_blk_set_engine(struct virtio_device *d,
 			   enum block_engine_kind kind)
 {

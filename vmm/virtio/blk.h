@@ -36,4 +36,23 @@ int virtio_blk_resize(struct virtio_device *d, uint64_t size_bytes,
 int virtio_blk_replace(struct virtio_device *d, const struct config_disk *c,
 		       struct error *e);
 
+/* Since the device was made, through resets and other images. */
+struct virtio_blk_count {
+	uint64_t operations;	/* that succeeded, */
+	uint64_t bytes;		/* of how much, */
+	uint64_t time_ns;	/* and how long each took, all added up */
+	uint64_t failed;	/* on the host */
+	uint64_t invalid;	/* refused: a driver's mistake */
+};
+
+struct virtio_blk_counters {
+	/* Zeroes that the driver has written are among the writes. */
+	struct virtio_blk_count reads, writes, flushes, discards;
+	uint64_t write_end_bytes;	/* the end of the highest write */
+};
+
+/* Any thread; what is just being counted may be there in part. */
+void virtio_blk_count(const struct virtio_device *d,
+		      struct virtio_blk_counters *out);
+
 #endif

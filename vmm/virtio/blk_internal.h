@@ -6,6 +6,7 @@
 #include <linux/virtio_blk.h>
 
 #include "virtio/blk.h"
+#include "virtio/blk_count.h"
 #include "virtio/blk_request.h"
 
 /* Requests in flight in a queue: so also the size of the ring that its engine
@@ -28,6 +29,8 @@ struct blk_queue {
 	struct blk_request *free;
 	unsigned int fresh;		/* slots never used yet start here */
 	uint64_t in_flight_bytes;
+	uint64_t now_ns;		/* of the present batch; 0: not asked */
+	struct blk_counters counters;
 	bool stalled;			/* waits for others' end */
 	bool stopped;
 };

@@ -3,6 +3,7 @@
  * queue's loop. */
 #include <errno.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "virtio/blk_internal.h"
 
@@ -36,8 +37,22 @@ static void slot_put(struct blk_queue *q, struct blk_request *r)
 	q->free = r;
 }
 
+/* The clock is read once for each batch. */
+static uint64_t now_ns(struct blk_queue *q)
+{
+	struct timespec t;
+
+	if (!q->now_ns) {
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		q->now_ns = (uint64_t)t.tv_sec * 1000000000 +
+			    (uint64_t)t.tv_nsec;
+	}
+	return q->now_ns;
+}
+
 static void finish(struct blk_queue *q, struct blk_request *r, uint8_t status)
 {
+	blk_count(&q->counters, r, status, r->submitted_ns ? now_ns(q) : 0);
 	virtqueue_push(virtio_vq(&q->blk->dev, q->index), r->head,
 		       blk_request_finish(r, status));
 	slot_put(q, r);
@@ -61,7 +76,9 @@ static bool submit(struct blk_queue *q, struct blk_request *r)
 	if (q->in_flight_bytes && q->in_flight_bytes + bytes > limit)
 		return false;
 	q->in_flight_bytes += bytes;
+	r->submitted_offset = r->io.offset;
 	r->submitted_bytes = bytes;
+	r->submitted_ns = now_ns(q);
 	block_engine_submit(q->engine, &r->io);
 	return true;
 }
@@ -108,6 +125,7 @@ void blk_handle_queue(struct virtio_device *d, unsigned int index)
 
 	if (q->stopped || !budget)
 		return;
+	q->now_ns = 0;
 	virtqueue_disarm(vq);
 	while (budget) {
 		ret = take(q, vq);
@@ -122,6 +140,7 @@ void blk_handle_queue(struct virtio_device *d, unsigned int index)
 		virtio_queue_broken(d, index);
 	else if (ret == -ENOSPC)
 		q->stalled = true;
+	q->now_ns = 0;
 	block_engine_kick(q->engine);
 	virtio_queue_flush(d, index);
 }
@@ -131,6 +150,7 @@ static void batch_done(void *opaque)
 	struct blk_queue *q = opaque;
 	struct virtio_device *d = &q->blk->dev;
 
+	q->now_ns = 0;
 	virtio_queue_flush(d, q->index);
 	if (q->stalled && !q->stopped) {
 		q->stalled = false;

@@ -103,12 +103,30 @@ static int parse_range(struct blk_request *r, const struct part *p,
 	return BLK_SUBMIT;
 }
 
+static enum blk_kind kind_of(uint32_t type)
+{
+	switch (type) {
+	case VIRTIO_BLK_T_IN:
+		return BLK_READS;
+	case VIRTIO_BLK_T_OUT:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return BLK_WRITES;
+	case VIRTIO_BLK_T_FLUSH:
+		return BLK_FLUSHES;
+	case VIRTIO_BLK_T_DISCARD:
+		return BLK_DISCARDS;
+	default:
+		return BLK_OTHERS;
+	}
+}
+
 static int parse_type(struct blk_request *r, const struct part *out,
 		      const struct part *in, uint32_t type, uint64_t sector,
 		      const struct blk_limits *l)
 {
 	int ret;
 
+	r->kind = kind_of(type);
 	switch (type) {
 	case VIRTIO_BLK_T_IN:
 		r->io.op = BLOCK_READ;
@@ -148,6 +166,8 @@ int blk_request_parse(struct blk_request *r, const struct virtq_chain *c,
 		return -EPROTO;
 	r->head = c->head;
 	r->data_bytes = 0;
+	r->kind = BLK_OTHERS;
+	r->submitted_ns = 0;
 	r->status = cut_status(&in);
 	r->io = (struct block_request){ .done = r->io.done };
 	if (out.bytes < sizeof(header))

@@ -30,12 +30,24 @@ struct blk_limits {
 	char id[BLK_ID_BYTES];
 };
 
+/* What a request is counted as. */
+enum blk_kind {
+	BLK_OTHERS,
+	BLK_READS,
+	BLK_WRITES,		/* of zeroes, too */
+	BLK_FLUSHES,
+	BLK_DISCARDS,
+	BLK_KINDS,
+};
+
 /* A request in flight; io.iov points into iov. */
 struct blk_request {
 	struct block_request io;
 	void *owner;
 	struct blk_request *next_free;
-	uint64_t submitted_bytes;	/* io.len_bytes shrinks as it is done */
+	enum blk_kind kind;
+	/* What io was, which changes as it is done; 0 ns: not submitted. */
+	uint64_t submitted_offset, submitted_bytes, submitted_ns;
 	uint8_t *status;		/* in guest memory */
 	uint32_t data_bytes;		/* written into the chain on success */
 	uint16_t head;
