@@ -12,6 +12,7 @@
 #define MOTE_VM_DEVICES_H
 
 #include "devices.h"
+#include "virtio/blk.h"
 #include "virtio/net.h"
 #include "vm.h"
 
@@ -73,5 +74,8 @@ const char *vm_image_format(const char *path);
 unsigned int vm_pmem_slot(const struct device *device);
 /* The size of a disk as its driver sees it. */
 uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device);
+/* What a disk's requests were; see virtio_blk_count(). */
+void vm_disk_count(const struct device *device,
+		   struct virtio_blk_counters *out);
 
 #endif

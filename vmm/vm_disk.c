@@ -21,6 +21,12 @@ int vm_disk_resize(struct vm *vm, const char *id, uint64_t size_bytes,
 	return ret ? error_prefix(e, ret, "disk '%s'", id) : 0;
 }
 
+void vm_disk_count(const struct device *device,
+		   struct virtio_blk_counters *out)
+{
+	virtio_blk_count(virtio_pci_device(device->pci), out);
+}
+
 int vm_disk_replace(struct vm *vm, struct device *device,
 		    const struct config_disk *c, struct error *e)
 {

@@ -208,6 +208,7 @@ blkdiscard -o 1048576 -l 1048576 /dev/vda && echo "DISCARD $?"
 dd if=/dev/vda of=/dev/vdi bs=1M count=3 oflag=direct 2>/dev/null && dd if=/dev/vdi of=/dev/vdi bs=1M seek=3 count=1 iflag=direct \
     oflag=direct 2>/dev/null && blkdiscard -o 2097152 -l 1048576 /dev/vdi && echo "LARGE SECTORS $?"
 for d in vda vdb vdc vdd vdi; do echo "MD5 $d $(md5sum </dev/$d)"; done
+for d in vda vdb vdc vdd vdi; do echo "STAT $d $(cat /sys/block/$d/stat)"; done
 echo "READABLE $(disk-io read /dev/vdf 4096)"
 echo "DEVICE $(disk-io read /dev/vdh 0) $(disk-io read /dev/vdh 4096) $(disk-io write /dev/vdh 8191) $(disk-io write /dev/vdh 4095)"
 echo PAUSE; read line
@@ -231,6 +232,17 @@ def packed(text):
 def found(vm, word):
     """What follows the word on its line, all of it."""
     return vm.expect(rf"{word} ([^\r\n]*)\r?\n").group(1).decode()
+
+
+def counted_by_guest(said, name):
+    """Documentation/block/stat.rst: requests and sectors that were read, written and discarded, and flushes."""
+    stat = [int(word) for word in re.search(rf"STAT {name} (.*)", said).group(1).split()]
+    return [stat[0], stat[2] * 512, stat[4], stat[6] * 512, stat[11], stat[13] * 512, stat[15]]
+
+
+def counted(stats):
+    return [stats[name] for name in ("rd_operations", "rd_bytes", "wr_operations", "wr_bytes", "unmap_operations", "unmap_bytes",
+                                     "flush_operations")]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -288,6 +300,10 @@ def test_disks_under_load_and_errors(run, ctl, mounted, failing_device, loop_dev
     assert read_at(tmp_path / "sectors", 2 * MIB, MIB) == bytes(MIB)
     assert read_at(tmp_path / "sectors", 3 * MIB, MIB) == read_at(tmp_path / "sectors", 0, MIB) == read_at(paths["vda"], 0, MIB)
     assert os.stat(tmp_path / "sectors").st_blocks * 512 == 3 * MIB
+    counters = {disk["qdev"].split("/")[3]: disk["stats"] for disk in ctl(monitor, "query-blockstats")}
+    for disk, name in (("disk0", "vda"), ("disk1", "vdb"), ("disk2", "vdc"), ("vhd", "vdd"), ("disk7", "vdi")):
+        assert counted(counters[disk]) == counted_by_guest(said, name), name
+    assert [counters["disk6"][name] for name in ("failed_rd_operations", "failed_wr_operations", "wr_operations")] == [1, 1, 1]
     assert "READABLE ok" in said
     assert "DEVICE ok Input/output error Input/output error ok" in said
 

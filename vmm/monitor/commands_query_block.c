@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* query-block and query-blockstats. Main thread. */
+/* query-block. Main thread. */
 #include <stdio.h>
 
 #include "monitor/internal.h"
@@ -21,14 +21,13 @@ static void put_number(struct json_object *o, const char *key, uint64_t n)
 }
 
 /* Disks of the command line have no node name; QEMU makes one up, too. */
-static const char *node_name(const struct device *d, char *buf, size_t size)
+void query_block_put_node(struct json_object *o, const struct device *d)
 {
 	const struct config_disk *disk = d->config;
+	char name[160];
 
-	if (disk->node)
-		return disk->node;
-	snprintf(buf, size, "#%s", d->id ? d->id : "");
-	return buf;
+	snprintf(name, sizeof(name), "#%s", d->id ? d->id : "");
+	put_text(o, "node-name", disk->node ? disk->node : name);
 }
 
 static struct json_object *image_json(const struct config_disk *disk,
@@ -54,11 +53,10 @@ static struct json_object *inserted_json(struct vm *vm, const struct device *d)
 	struct json_object *o = json_object_new_object();
 	struct json_object *cache = json_object_new_object();
 	struct json_object *image;
-	char name[160];
 
 	image = image_json(disk, vm_disk_size_bytes(vm, d));
 	put_text(o, "file", disk->path);
-	put_text(o, "node-name", node_name(d, name, sizeof(name)));
+	query_block_put_node(o, d);
 	put_bool(o, "ro", disk->readonly);
 	put_text(o, "drv", "raw");
 	put_number(o, "backing_file_depth", 0);
@@ -75,10 +73,11 @@ static struct json_object *inserted_json(struct vm *vm, const struct device *d)
 	return o;
 }
 
-static void put_qdev(struct json_object *o, const struct device *d)
+void query_block_put_device(struct json_object *o, const struct device *d)
 {
 	char path[200];
 
+	put_text(o, "device", "");
 	snprintf(path, sizeof(path), "/machine/peripheral%s%s/virtio-backend",
 		 d->id ? "/" : "-anon", d->id ? d->id : "");
 	put_text(o, "qdev", path);
@@ -98,8 +97,7 @@ static int query_block(struct session *s, struct json_object *args,
 		if (d->type != DEVICE_DISK)
 			continue;
 		o = json_object_new_object();
-		put_text(o, "device", "");
-		put_qdev(o, d);
+		query_block_put_device(o, d);
 		put_text(o, "type", "unknown");
 		put_text(o, "io-status", "ok");
 		put_bool(o, "removable", false);

@@ -151,6 +151,7 @@ static struct json_object *get_disks(struct vm *vm)
 		    json_object_new_int64(at / CONFIG_DISK_LUNS) : NULL);
 		put(o, "lun", disk->address ?
 		    json_object_new_int64(at % CONFIG_DISK_LUNS) : NULL);
+		disk_put_counters(o, d);
 		json_object_array_add(list, o);
 	}
 	return list;

@@ -19,6 +19,7 @@ const struct command_group *const command_groups[] = {
 	&fd_commands,
 	&pci_commands,
 	&query_block_commands,
+	&block_stats_commands,
 	&schema_commands,
 	&disk_commands,
 	&pmem_commands,

@@ -151,6 +151,7 @@ extern const struct command_group object_commands;
 extern const struct command_group fd_commands;
 extern const struct command_group pci_commands;
 extern const struct command_group query_block_commands;
+extern const struct command_group block_stats_commands;
 extern const struct command_group schema_commands;
 extern const struct command_group disk_commands;
 extern const struct command_group pmem_commands;
@@ -198,6 +199,12 @@ struct json_object *version_json(void);
 struct device;
 int disk_find(struct vm *vm, struct json_object *args, const char *path,
 	      struct device **out, struct error *e);
+
+/* commands_query_block.c: how QEMU's answers name a disk, and its image. */
+void query_block_put_device(struct json_object *o, const struct device *d);
+void query_block_put_node(struct json_object *o, const struct device *d);
+/* commands_block_stats.c: a disk's counters in stats. */
+void disk_put_counters(struct json_object *o, const struct device *d);
 
 /* netdevs.c */
 void netdevs_destroy(struct monitor *m);
