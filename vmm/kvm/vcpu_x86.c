@@ -95,6 +95,21 @@ int vcpu_get_msr(int vcpu_fd, uint32_t index, uint64_t *value)
 	return 0;
 }
 
+/*
+ * KVM delivers interprocessor interrupts by a map of the APICs, which it makes
+ * when one of them changes: one that is new is not in it until then. Without
+ * this the INIT for a vCPU that comes after the others have set up theirs is lost.
+ */
+static int enter_apic_map(int vcpu_fd, unsigned int index, struct error *e)
+{
+	struct kvm_lapic_state lapic;
+
+	if (ioctl(vcpu_fd, KVM_GET_LAPIC, &lapic) ||
+	    ioctl(vcpu_fd, KVM_SET_LAPIC, &lapic))
+		return error_errno(e, -errno, "vCPU %u: its APIC", index);
+	return 0;
+}
+
 int vcpu_model_init(struct vcpu_model *m, int vcpu_fd, unsigned int index,
 		    struct error *e)
 {
@@ -105,7 +120,7 @@ int vcpu_model_init(struct vcpu_model *m, int vcpu_fd, unsigned int index,
 	 * fast string operations, all memory write-back. */
 	vcpu_set_msr(vcpu_fd, MSR_IA32_MISC_ENABLE, 1);
 	vcpu_set_msr(vcpu_fd, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WB);
-	return 0;
+	return enter_apic_map(vcpu_fd, index, e);
 }
 
 static struct kvm_segment flat(uint16_t selector, uint8_t type, bool is_64bit)
