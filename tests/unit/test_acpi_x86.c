@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: boot/acpi_x86 boot/acpi_cpus_x86 guest_mem error */
+/* LINK: boot/acpi_x86 boot/acpi_cpus_x86 boot/aml guest_mem error */
 /* ACPI tables as a guest finds them: from the root pointer down. */
 #include "unit.h"
 

@@ -258,7 +258,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             Return (0)
         }
 
-        Method (CEJ0, 1, Serialized) { Store (Arg0, CGON) }
+        Method (CEJ0, 2, Serialized) { Store (Arg0, CGON) }
 
         Method (CPEV, 0, Serialized)
         {
