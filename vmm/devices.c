@@ -31,7 +31,7 @@ static const struct device_kind *const kinds[DEVICE_TYPES] = {
 static const char *key_of(enum device_type type, const char *id,
 			  const void *config)
 {
-	if (!id && type == DEVICE_9P)
+	if (type == DEVICE_9P)
 		return ((const struct config_9p *)config)->tag;
 	return id;
 }

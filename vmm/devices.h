@@ -124,8 +124,8 @@ struct vsock *devices_vsock(const struct devices *d);
 /* The first of a kind, NULL: there is none. */
 struct virtio_device *devices_first_of(const struct devices *d,
 				       enum device_type type);
-/* What a device is known by in a saved VM: its id, or a share's tag. NULL: it has
- * none. */
+/* What a device is known by in a saved VM: its id; of a share, its tag. NULL: it
+ * has none. */
 const char *device_key(const struct device *device);
 const char *device_type_name(enum device_type type);
 

@@ -148,7 +148,7 @@ static void test_cli_share_suboptions_are_parsed(void **state)
 
 	(void)state;
 	accepted(&r, ARGS("-kk", "--9p", "/srv,tag=srv,ro,allowed=a:..b",
-			  "--9p", "tag=x,path=/x,msize=512000", "--9p",
+			  "--9p", "tag=x,path=/x,msize=512000,id=i", "--9p",
 			  "/y,tag=y,msize=64K"));
 	s = r.config.shares;
 	assert_int_equal(r.config.share_count, 3);
@@ -157,6 +157,8 @@ static void test_cli_share_suboptions_are_parsed(void **state)
 	assert_string_equal(s[0].allowed, "a:..b");
 	assert_true(s[0].readonly);
 	assert_int_equal(s[0].msize_bytes, 0);
+	assert_null(s[0].id);
+	assert_string_equal(s[1].id, "i");
 	assert_string_equal(s[1].path, "/x");
 	assert_false(s[1].readonly);
 	assert_int_equal(s[1].msize_bytes, 512000);
@@ -357,6 +359,7 @@ static const struct {
 	{ { "--9p", "/srv" }, { "--9p", "/srv", "no tag" } },
 	{ { "--9p", "tag=x" }, { "--9p", "path" } },
 	{ { "--9p", "/srv,tag=x", "--9p", "/b,tag=x" }, { "'x'", "twice" } },
+	{ { "--9p", "/srv,tag=x,id=a/b" }, { "--9p", "'a/b'" } },
 	{ { "--9p", "/srv,tag=x,msize=100" }, { "msize=100" } },
 	{ { "--9p", "/srv,tag=x,msize=2M" }, { "msize=2097152" } },
 	{ { "--9p", "/srv,tag=x,msize=much" }, { "msize", "much" } },

@@ -311,6 +311,27 @@ static void test_devices_of_the_configuration_keep_their_order(void **state)
 	assert_string_equal(device_type_name(d->type), "disk");
 }
 
+static void test_devices_shares_are_known_by_their_tags(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d;
+
+	f->config.shares = calloc(2, sizeof(*f->config.shares));
+	f->config.share_count = 2;
+	f->config.shares[0].path = strdup("/a");
+	f->config.shares[0].tag = strdup("/dev/root");
+	f->config.shares[1].path = strdup("/b");
+	f->config.shares[1].tag = strdup("b");
+	f->config.shares[1].id = strdup("mine");
+	start(f);
+	d = devices_find(f->devices, "share-/dev/root");
+	assert_non_null(d);
+	assert_string_equal(device_key(d), "/dev/root");
+	d = devices_find(f->devices, "mine");
+	assert_non_null(d);
+	assert_string_equal(device_key(d), "b");
+}
+
 static void test_devices_configuration_that_fails_leaves_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -557,6 +578,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_devices_of_the_configuration_keep_their_order),
+		T(test_devices_shares_are_known_by_their_tags),
 		T(test_devices_configuration_that_fails_leaves_nothing),
 		T(test_devices_add_takes_the_next_free_slot),
 		T(test_devices_add_fills_every_slot_and_then_refuses),

@@ -86,6 +86,7 @@ int config_pmem_copy(struct config_pmem *dst, const struct config_pmem *src)
 
 void config_9p_deinit(struct config_9p *s)
 {
+	free(s->id);
 	free(s->path);
 	free(s->tag);
 	free(s->allowed);
@@ -94,11 +95,12 @@ void config_9p_deinit(struct config_9p *s)
 int config_9p_copy(struct config_9p *dst, const struct config_9p *src)
 {
 	*dst = *src;
+	dst->id = src->id ? strdup(src->id) : NULL;
 	dst->path = src->path ? strdup(src->path) : NULL;
 	dst->tag = src->tag ? strdup(src->tag) : NULL;
 	dst->allowed = src->allowed ? strdup(src->allowed) : NULL;
-	if ((src->path && !dst->path) || (src->tag && !dst->tag) ||
-	    (src->allowed && !dst->allowed)) {
+	if ((src->id && !dst->id) || (src->path && !dst->path) ||
+	    (src->tag && !dst->tag) || (src->allowed && !dst->allowed)) {
 		config_9p_deinit(dst);
 		return -ENOMEM;
 	}
@@ -394,29 +396,44 @@ static bool names_are_good(const char *names)
 	}
 }
 
-static int check_share(const struct vm_config *c, const struct config_9p *s,
-		       struct error *e)
+int config_check_share(const struct config_9p *s, struct error *e)
 {
 	if (!s->tag)
-		return error_config(e, -EINVAL, "--9p: %s has no tag", s->path);
+		return error_config(e, -EINVAL, "%s has no tag", s->path);
 	if (strlen(s->tag) > CONFIG_TAG_MAX)
-		return error_config(e, -EINVAL, "--9p: tag '%s' is longer than "
+		return error_config(e, -EINVAL, "tag '%s' is longer than "
 				    "%u bytes", s->tag, CONFIG_TAG_MAX);
 	for (const char *p = s->tag; *p; p++)
 		if (iscntrl((unsigned char)*p))
-			return error_config(e, -EINVAL, "--9p: a control "
-					    "character in a tag");
-	for (const struct config_9p *p = c->shares; p < s; p++)
-		if (!strcmp(p->tag, s->tag))
-			return error_config(e, -EINVAL, "--9p: tag '%s' is "
-					    "given twice", s->tag);
+			return error_config(e, -EINVAL, "a control character "
+					    "in a tag");
 	if (s->msize_bytes && (s->msize_bytes < 4096 ||
 			       s->msize_bytes > MIB))
-		return error_config(e, -EINVAL, "--9p: msize=%llu: from 4K to "
-				    "1M", (unsigned long long)s->msize_bytes);
+		return error_config(e, -EINVAL, "msize=%llu: from 4K to 1M",
+				    (unsigned long long)s->msize_bytes);
 	if (s->allowed && !names_are_good(s->allowed))
-		return error_config(e, -EINVAL, "--9p: allowed=%s: names of "
-				    "entries, separated by colons", s->allowed);
+		return error_config(e, -EINVAL, "allowed=%s: names of entries, "
+				    "separated by colons", s->allowed);
+	return 0;
+}
+
+static int check_shares(const struct vm_config *c, struct error *e)
+{
+	for (size_t i = 0; i < c->share_count; i++) {
+		const struct config_9p *s = &c->shares[i], *p = c->shares;
+		int ret = config_check_share(s, e);
+
+		if (ret)
+			return error_prefix(e, ret, "--9p");
+		ret = s->id ? check_id(c, "--9p", s->id, e) : 0;
+		if (ret)
+			return ret;
+		while (strcmp(p->tag, s->tag))
+			p++;
+		if (p != s)
+			return error_config(e, -EINVAL, "--9p: tag '%s' is "
+					    "given twice", s->tag);
+	}
 	return 0;
 }
 
@@ -525,8 +542,8 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_cpus(&c->cpus, e);
 	for (size_t i = 0; !ret && i < c->disk_count; i++)
 		ret = check_disk(c, &c->disks[i], e);
-	for (size_t i = 0; !ret && i < c->share_count; i++)
-		ret = check_share(c, &c->shares[i], e);
+	if (!ret)
+		ret = check_shares(c, e);
 	if (!ret)
 		ret = check_pmems(c, e);
 	if (!ret)

@@ -120,6 +120,7 @@ struct config_vsock {
 #define CONFIG_TAG_MAX	127	/* bytes of a mount tag */
 
 struct config_9p {
+	char *id;		/* NULL: share-TAG */
 	char *path;
 	char *tag;
 	bool readonly;
@@ -199,6 +200,8 @@ int config_check_paths(const struct vm_config *c, struct error *e);
 int config_check_nets(struct vm_config *c, struct error *e);
 /* The same for one of the monitor's, which has an id. */
 int config_check_net(const char *uuid, struct config_net *n, struct error *e);
+/* A share by itself; not its id. config.c */
+int config_check_share(const struct config_9p *s, struct error *e);
 
 /* A JSON document into c (defaults already there); unknown keys are errors. */
 int config_json_load(struct vm_config *c, const char *path, struct error *e);

@@ -11,6 +11,8 @@
 
 const struct field option_9p_fields[] = {
 	FIELD(config_9p, FIELD_STRING, path, .name = "path"),
+	FIELD(config_9p, FIELD_STRING, id, .name = "id", .argument = "ID",
+	      .help = "default share-TAG"),
 	FIELD(config_9p, FIELD_STRING, tag, .name = "tag", .argument = "TAG",
 	      .help = "what the guest mounts it by"),
 	FIELD(config_9p, FIELD_BOOL, readonly, .name = "readonly", .argument = "on|off",

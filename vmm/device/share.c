@@ -2,6 +2,7 @@
 /* Shares, and how many files each may have open. */
 #include "device/kind.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -14,8 +15,13 @@ static int boot_shares(const struct device_boot *b, struct error *e)
 	const struct vm_config *c = b->p->config;
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < c->share_count; i++)
-		ret = device_boot(b, DEVICE_9P, NULL, &c->shares[i], e);
+	for (size_t i = 0; !ret && i < c->share_count; i++) {
+		const struct config_9p *s = &c->shares[i];
+		char id[CONFIG_TAG_MAX + 8];
+
+		snprintf(id, sizeof(id), "share-%s", s->tag);
+		ret = device_boot(b, DEVICE_9P, s->id ? s->id : id, s, e);
+	}
 	return ret;
 }
 
