@@ -91,7 +91,7 @@ int error_of_named(struct error *e, int ret)
 	};
 
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (e && ret == -reasons[i])
+		if (e && e->class == ERROR_GENERIC && ret == -reasons[i])
 			e->class = ERROR_INVALID_CONFIG;
 	return ret;
 }

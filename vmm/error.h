@@ -63,7 +63,7 @@ int error_prefix(struct error *e, int ret, const char *fmt, ...)
 /*
  * What failed with ret was to open what the user named: when that is because
  * of what it is (not there, a directory, not ours …) and not for want of some
- * resource, or because somebody uses it, the class becomes
+ * resource, or because somebody uses it, the class ERROR_GENERIC becomes
  * ERROR_INVALID_CONFIG. Returns ret.
  */
 int error_of_named(struct error *e, int ret);

@@ -53,16 +53,20 @@ static void test_error_of_named_tells_the_users_mistakes(void **state)
 		{ -EADDRINUSE, ERROR_GENERIC },
 	};
 
+	struct error e;
+
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct error e;
-
 		error_errno(&e, cases[i].ret, "disk x");
 		assert_int_equal(error_of_named(&e, cases[i].ret),
 				 cases[i].ret);
 		assert_int_equal(e.class, cases[i].class);
 	}
 	assert_int_equal(error_of_named(NULL, -ENOENT), -ENOENT);
+	/* What says more already is left alone. */
+	error_class_set(&e, ERROR_INVALID_STATE, -EPERM, "the VM has ended");
+	error_of_named(&e, -EPERM);
+	assert_int_equal(e.class, ERROR_INVALID_STATE);
 }
 
 int main(void)
