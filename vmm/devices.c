@@ -55,6 +55,11 @@ const char *device_key(const struct device *device)
 	return key_of(device->type, device->id, device->config);
 }
 
+void device_use(struct device *device, int change)
+{
+	device->uses += (unsigned int)change;
+}
+
 const char *device_type_name(enum device_type type)
 {
 	return kinds[type]->name;
@@ -78,6 +83,7 @@ static struct device *device_new(const struct device_spec *spec)
 	if (!device)
 		return NULL;
 	device->type = spec->type;
+	device->uses = 1;
 	if (spec->id)
 		device->id = strdup(spec->id);
 	if (spec->config && kind->config_copy)

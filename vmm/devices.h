@@ -84,6 +84,7 @@ struct device {
 	void *config;		/* a copy of the spec's */
 	struct virtio_pci *pci;
 	bool removing;		/* devices_mark_removing() */
+	unsigned int uses;	/* device_use() */
 };
 
 /* Makes the configuration's devices. */
@@ -124,6 +125,9 @@ struct vsock *devices_vsock(const struct devices *d);
 /* The first of a kind, NULL: there is none. */
 struct virtio_device *devices_first_of(const struct devices *d,
 				       enum device_type type);
+/* One that asks for it more, or less (1, -1): from 1, and not to 0, where it would
+ * be removed. */
+void device_use(struct device *device, int change);
 /* What a device is known by in a saved VM: its id; of a share, its tag. NULL: it
  * has none. */
 const char *device_key(const struct device *device);

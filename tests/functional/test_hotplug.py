@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -12,11 +13,15 @@ from qmp import Session
 
 
 class Guest:
-    """A VM with a shell on its console and a monitor."""
+    """A VM with a shell on its console and a monitor; what before() does with that comes before the start."""
 
-    def __init__(self, run, path, *args, **kwargs):
-        self.vm = run("--serial", "null", "--console", "stdio", "--monitor", path, *args, params="mote.test=shell", **kwargs)
+    def __init__(self, run, path, *args, before=None, **kwargs):
+        paused = ["--paused"] if before else []
+        self.vm = run("--serial", "null", "--console", "stdio", "--monitor", path, *paused, *args, params="mote.test=shell", **kwargs)
         self.monitor = Session(path)
+        if before:
+            before(self.monitor)
+            self.monitor.command("cont")
         self.vm.expect("MOTE-READY")
         self.count = 0
         self.sh("stty -echo; PS1=; dmesg -n 1; echo 'wait_for() { n=0; until eval \"$1\"; do n=$((n+1)); [ $n -lt 300 ] || return 1;"
@@ -264,6 +269,56 @@ def test_devices_before_the_start_are_there_from_the_start(run, tmp_path):
     vm.expect("^DONE")
     assert b"vda" in vm.out and b"vdb" not in vm.out
     assert b"0000:09:1f.0" in vm.out
+
+
+def mount(g, tag):
+    g.wait_for(f"mkdir -p /mnt/{tag} && mount -t 9p -o trans=virtio,version=9p2000.L,cache=none {tag} /mnt/{tag} 2>/dev/null")
+
+
+def test_shares_come_and_go(boot, ctl, tmp_path):
+    """Before the start and later; a mounted one stays until it is not; the host's directory may go first."""
+    for name in ("early", "boot", "a", "gone", "ro"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    path = {name: str(tmp_path / name) for name in ("early", "boot", "a", "gone", "ro")}
+    g = boot("--9p", f"{path['boot']},tag=boot", kernel_name="generic",
+             before=lambda m: m.command("share-add", path=path["early"], tag="early"))
+    m = g.monitor
+    g.sh("modprobe -a 9p 9pnet_virtio")
+    for tag in ("boot", "early"):
+        mount(g, tag)
+        assert g.sh(f"cat /mnt/{tag}/file") == tag
+    before, _ = held(g.pid())
+
+    for _ in range(2):
+        assert m.command("share-add", path=path["a"]) == {"tag": "share0", "refs": 1}
+        assert m.command("share-add", path=path["a"] + "/.") == {"tag": "share0", "refs": 2}
+        assert m.reply("share-add", path=path["a"], readonly=True)["error"]["class"] == "AlreadyAttached"
+        mount(g, "share0")
+        g.sh("cat /mnt/share0/file; echo guest >/mnt/share0/new")
+        assert (tmp_path / "a/new").read_text() == "guest\n"
+        assert m.command("share-remove", path=path["a"]) == {"tag": "share0", "refs": 1}
+        assert "share-share0" in m.reply("share-remove", path=path["a"], timeout_ms=500)["error"]["desc"]
+        g.sh("rm /mnt/share0/new; umount /mnt/share0")
+        assert m.command("share-remove", path=path["a"]) == {"tag": "share0", "refs": 0}
+    assert m.reply("share-remove", path=path["a"])["error"]["class"] == "NotAttached"
+
+    m.command("share-add", path=path["gone"], tag="gone")
+    mount(g, "gone")
+    shutil.rmtree(path["gone"])
+    g.sh("! ls /mnt/gone/file 2>/dev/null && ! mkdir /mnt/gone/dir 2>/dev/null && ls /mnt/gone && umount /mnt/gone")
+    assert m.command("share-remove", path=path["gone"]) == {"tag": "gone", "refs": 0}
+
+    ctl(tmp_path / "monitor", "device_add", "driver=virtio-9p-pci", "id=dev", f"path={path['ro']}", "mount_tag=ro", "readonly=on")
+    mount(g, "ro")
+    g.sh("cat /mnt/ro/file; ! touch /mnt/ro/new 2>/dev/null; umount /mnt/ro")
+    g.delete("dev")
+    assert held(g.pid())[0] == before
+
+    g.sh("umount /mnt/boot")
+    assert m.command("share-remove", tag="boot") == {"tag": "boot", "refs": 0}
+    g.vm.send("poweroff -f\n")
+    assert g.vm.wait() == 0
 
 
 def add_and_remove(g, disk, times):

@@ -103,6 +103,8 @@ static void destroy_device(struct vm *vm, struct device *d)
 		config_pmem_deinit(d->config);
 	if (d->type == DEVICE_NET)
 		config_net_deinit(d->config);
+	if (d->type == DEVICE_9P)
+		config_9p_deinit(d->config);
 	free(d->config);
 	free(d->pci);
 	free(d->id);
@@ -147,7 +149,11 @@ int vm_device_add(struct vm *vm, const struct device_spec *spec,
 	} else if (spec->type == DEVICE_NET) {
 		d->config = malloc(sizeof(struct config_net));
 		assert_int_equal(config_net_copy(d->config, spec->config), 0);
+	} else if (spec->type == DEVICE_9P) {
+		d->config = malloc(sizeof(struct config_9p));
+		assert_int_equal(config_9p_copy(d->config, spec->config), 0);
 	}
+	d->uses = 1;
 	d->pci->f.bus = spec->bus < 0 ? 0 : (uint8_t)spec->bus;
 	d->pci->f.slot = spec->slot < 0 ? (uint8_t)++vm->next_slot :
 					  (uint8_t)spec->slot;
@@ -209,6 +215,11 @@ int vm_disk_check(const struct config_disk *disk, struct error *e)
 	if (!strncmp(disk->path, "/nowhere", 8))
 		return error_set(e, -ENOENT, "disk %s: not there", disk->path);
 	return 0;
+}
+
+void device_use(struct device *device, int change)
+{
+	device->uses += (unsigned int)change;
 }
 
 bool vm_pci_slot(struct vm *vm, unsigned int bus, unsigned int slot,

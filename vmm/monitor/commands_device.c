@@ -47,6 +47,7 @@ const struct driver drivers[] = {
 	{ "virtio-balloon-pci", driver_balloon_props, driver_balloon_add },
 	{ "vhost-vsock-pci", driver_vsock_props, driver_vsock_add },
 	{ "virtio-pmem-pci", driver_pmem_props, driver_pmem_add },
+	{ "virtio-9p-pci", driver_9p_props, driver_9p_add },
 	{ 0 },
 };
 

@@ -27,7 +27,7 @@ static const struct {
 	{ "pmem", OP_ADD | OP_REMOVE },
 	{ "disk", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "nic", OP_ADD | OP_REMOVE | OP_UPDATE },
-	{ "share", 0 },
+	{ "share", OP_ADD | OP_REMOVE },
 	{ "pci", OP_ADD | OP_REMOVE },
 	{ "memory", OP_UPDATE },
 	{ "cpu", OP_ADD | OP_REMOVE | OP_UPDATE },

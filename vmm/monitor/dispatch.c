@@ -23,6 +23,7 @@ const struct command_group *const command_groups[] = {
 	&schema_commands,
 	&disk_commands,
 	&pmem_commands,
+	&share_commands,
 	&resource_commands,
 	&block_commands,
 	&net_commands,
@@ -289,8 +290,10 @@ void dispatch(struct session *s, struct json_object *message)
 		ret = look_up(s, message, &c, &e);
 	if (!ret)
 		ret = run(s, c, message, &result, &e);
-	if (ret == COMMAND_DEFERRED)
+	if (ret == COMMAND_DEFERRED) {
+		wait_keep_result(s, result);
 		return;
+	}
 	if (ret < 0) {
 		reply_error(s, take_reply(s), &e);
 		return;

@@ -26,6 +26,11 @@ extern const struct prop driver_pmem_props[];
 int driver_pmem_add(struct session *s, struct json_object *args,
 		    struct device_spec spec, struct error *e);
 
+/* commands_share.c */
+extern const struct prop driver_9p_props[];
+int driver_9p_add(struct session *s, struct json_object *args,
+		  struct device_spec spec, struct error *e);
+
 /* commands_cpu.c */
 extern const struct prop driver_cpu_props[];
 int driver_cpu_add(struct session *s, struct json_object *args,

@@ -127,7 +127,8 @@ struct command {
 	bool resource;			/* not QEMU's: classes of our own */
 	/*
 	 * args are checked against the table. 0 and *result (NULL for {}),
-	 * -errno and *e, or COMMAND_DEFERRED with session->reply taken over.
+	 * -errno and *e, or COMMAND_DEFERRED with session->reply taken over and
+	 * *result what will be in it when a device is gone.
 	 */
 	int (*run)(struct session *s, struct json_object *args,
 		   struct json_object **result, struct error *e);
@@ -155,6 +156,7 @@ extern const struct command_group block_stats_commands;
 extern const struct command_group schema_commands;
 extern const struct command_group disk_commands;
 extern const struct command_group pmem_commands;
+extern const struct command_group share_commands;
 extern const struct command_group resource_commands;
 extern const struct command_group block_commands;
 extern const struct command_group net_commands;
@@ -232,6 +234,8 @@ int wait_memory(struct session *s, uint64_t timeout_ms,
 		struct json_object **result, struct error *e);
 void wait_memory_changed(struct monitor *m);
 void wait_device_deleted(struct monitor *m, const char *id);
+/* Of the command that was deferred last; consumes result. */
+void wait_keep_result(struct session *s, struct json_object *result);
 void wait_forget(struct session *s);
 
 /* events.c: a vm_event_fn; opaque is the monitor. */

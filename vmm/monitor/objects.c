@@ -38,7 +38,17 @@ static int check_memory_file(struct json_object *props, struct error *e)
 			       "Parameter 'share': off is not supported");
 }
 
+/* For virtio-9p-pci; QEMU's -fsdev local. */
+static const struct prop fsdev_local_props[] = {
+	{ "path", PROP_STRING, true },
+	{ "readonly", PROP_BOOL, false },
+	{ "security_model", PROP_IGNORED, false },
+	{ "multidevs", PROP_IGNORED, false },
+	{ 0 },
+};
+
 static const struct object_type types[] = {
+	{ "fsdev-local", fsdev_local_props, NULL },
 	{ "memory-backend-file", memory_file_props, check_memory_file },
 	{ "rng-random", rng_random_props, NULL },
 	{ "rng-builtin", rng_builtin_props, NULL },

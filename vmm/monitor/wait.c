@@ -22,6 +22,7 @@ struct waiter {
 	struct waiter *next;
 	struct session *session;
 	struct json_object *reply;
+	struct json_object *result;	/* once the device is gone; NULL: {} */
 	struct loop_timer timer;	/* watch.fd is -1 without a timeout */
 	uint64_t timeout_ms;
 	char *device;			/* its id; NULL: the VM's end */
@@ -44,8 +45,14 @@ static void destroy(struct waiter *w)
 	w->session->waiter_count--;
 	loop_timer_deinit(&w->timer);
 	json_object_put(w->reply);
+	json_object_put(w->result);
 	free(w->device);
 	free(w);
+}
+
+void wait_keep_result(struct session *s, struct json_object *result)
+{
+	s->waiters->result = result;
 }
 
 static int timed_out(const char *device, uint64_t ms, struct error *e)
@@ -250,7 +257,8 @@ void wait_device_deleted(struct monitor *m, const char *id)
 			next = w->next;
 			if (!w->device || !id || strcmp(w->device, id))
 				continue;
-			reply_return(s, json_object_get(w->reply), NULL);
+			reply_return(s, json_object_get(w->reply),
+				     json_object_get(w->result));
 			destroy(w);
 		}
 	}
