@@ -25,6 +25,7 @@
 
 struct devices;
 struct net_backend;
+struct p9_files;
 struct virtio_pci;
 struct vsock;
 
@@ -59,6 +60,7 @@ struct devices_params {
 		struct mem_host host;
 	} hot_memory;
 	struct balloon_host balloon;
+	struct p9_files *p9_files;
 	pthread_mutex_t *machine_lock;
 	/* Where the configuration's devices go, or NULL: the next free place.
 	 * id is what device_key() will say.

@@ -287,6 +287,7 @@ static int create_devices(struct vm *vm, struct error *e)
 		.console = vm->console,
 		.hot_memory.host = { vm_memory_clear, vm_mem_changed, vm },
 		.balloon = { vm_memory_discard, vm_balloon_changed, vm },
+		.p9_files = &vm->p9_files,
 		.machine_lock = &vm->machine_lock,
 	};
 	int ret = iothread_pool_create(&vm->io, io_threads());

@@ -10,6 +10,7 @@
 #include "devices.h"
 #include "hot_memory.h"
 #include "kvm/kvm.h"
+#include "p9/p9.h"
 #include "pmem/pmem.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -56,6 +57,7 @@ struct vm {
 	struct board *board;
 	struct pmem_space *pmem;
 	struct hot_memory *hot_memory;	/* NULL: no max= */
+	struct p9_files p9_files;
 	struct devices *devices;
 	struct vcpus *vcpus;
 

@@ -85,9 +85,11 @@ static void fill_share(void)
 void p9_session_init(void)
 {
 	const struct rlimit size = { MAX_FILE_BYTES, MAX_FILE_BYTES };
-	struct p9_params p = { .path = share };
+	static struct p9_files files;
+	struct p9_params p = { .path = share, .files = &files };
 	struct error e;
 
+	p9_files_init(&files, 512);
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &size);
 	snprintf(top, sizeof(top), "%s/fuzz-p9-XXXXXX",

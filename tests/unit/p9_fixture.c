@@ -31,7 +31,8 @@ void p9_client_init(struct p9_client *c, struct p9_params *p)
 	assert_non_null(c->request);
 	assert_non_null(c->reply);
 	assert_int_equal(loop_create(&c->loop), 0);
-	*p = (struct p9_params){ .path = c->dir };
+	p9_files_init(&c->files, 512);
+	*p = (struct p9_params){ .path = c->dir, .files = &c->files };
 }
 
 void p9_client_start(struct p9_client *c, const struct p9_params *p)

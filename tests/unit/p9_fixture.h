@@ -13,6 +13,7 @@
 
 struct p9_client {
 	char dir[128];			/* exported; gone after deinit */
+	struct p9_files files;
 	struct loop *loop;
 	struct p9_export *export;
 	struct p9_server *server;

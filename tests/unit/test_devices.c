@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "devices.h"
+#include "p9/p9.h"
 #include "virtio/9p.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -181,11 +182,11 @@ struct vsock *virtio_vsock_host(struct virtio_device *d)
 }
 
 int virtio_9p_create(struct virtio_device **out, const struct config_9p *c,
-		     unsigned int max_files, struct guest_mem *mem,
+		     struct p9_files *files, struct guest_mem *mem,
 		     struct error *e)
 {
 	(void)c;
-	(void)max_files;
+	(void)files;
 	return create(out, '9', mem, NULL, e);
 }
 
@@ -196,6 +197,7 @@ struct fixture {
 	struct guest_mem *mem;
 	struct vm_config config;
 	struct devices_params p;
+	struct p9_files p9_files;
 	struct iothread_pool *io;
 	struct devices *devices;
 };
@@ -218,6 +220,7 @@ static int setup(void **state)
 		.pci = f->m.pci,
 		.irq = f->m.irq,
 		.kvm = &f->m.vm,
+		.p9_files = &f->p9_files,
 		.machine_lock = &f->m.lock,
 	};
 	*state = f;

@@ -350,7 +350,8 @@ static void test_qids_differ_across_mounts(void **state)
 
 static void test_export_must_be_a_directory(void **state)
 {
-	struct p9_params p = { .path = "/nowhere/at/all" };
+	struct p9_files files = { .max = 1 };
+	struct p9_params p = { .path = "/nowhere/at/all", .files = &files };
 	struct p9_export *x;
 	struct error e;
 
@@ -361,6 +362,7 @@ static void test_export_must_be_a_directory(void **state)
 	p.path = "/proc/self/exe";
 	assert_int_equal(p9_export_open(&x, &p, &e), -ENOTDIR);
 	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
+	assert_int_equal(files.exports, 0);
 }
 
 int main(void)

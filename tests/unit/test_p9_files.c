@@ -282,6 +282,51 @@ static void test_more_files_than_descriptors(void **state)
 			clunk(100 + i);
 }
 
+static unsigned int open_fds(void)
+{
+	unsigned int n = 0;
+
+	for (int fd = 0; fd < 4096; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Each its part, however many came first; and what is left when one goes. */
+static void test_exports_share_the_descriptors(void **state)
+{
+	unsigned int none = open_fds();
+	struct p9_test_attr a;
+	struct p9_client d;
+	struct p9_params p;
+	char name[16];
+
+	(void)state;
+	for (uint32_t i = 0; i < 600; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		p9_host_write(&c, name, "");
+		assert_int_equal(p9_do_walk(&c, 0, 100 + i, name), 0);
+	}
+	assert_in_range(open_fds(), none + 500, none + 512);
+	p9_client_init(&d, &p);
+	p = params;
+	p9_client_start(&d, &p);
+	assert_int_equal(p9_do_version(&d, 1 << 20, "9P2000.L"), 0);
+	assert_int_equal(p9_do_attach(&d, 0, geteuid()), 0);
+	for (uint32_t i = 0; i < 600; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		assert_int_equal(p9_do_walk(&d, 0, 100 + i, name), 0);
+		assert_int_equal(p9_do_getattr(&c, 100 + i, &a), 0);
+		/* Some more for what a server has besides. */
+		assert_in_range(open_fds(), none, none + 512 + 40);
+	}
+	assert_in_range(c.files.held, 500, 512);
+	p9_client_deinit(&d);
+	assert_in_range(c.files.held, 200, 256);
+	for (uint32_t i = 0; i < 600; i++)
+		assert_int_equal(p9_do_getattr(&c, 100 + i, &a), 0);
+	assert_in_range(c.files.held, 500, 512);
+}
+
 static void test_times_are_set_to_the_nanosecond(void **state)
 {
 	struct stat st;
@@ -568,6 +613,7 @@ int main(void)
 		WITH(test_directory_is_listed_in_pieces, set_up_mapped),
 		WITH(test_many_fids_at_once, set_up),
 		WITH(test_more_files_than_descriptors, set_up),
+		WITH(test_exports_share_the_descriptors, set_up),
 		WITH(test_times_are_set_to_the_nanosecond, set_up),
 		WITH(test_qids_are_stable_and_tell_files_apart, set_up),
 		WITH(test_locks_are_seen_by_others, set_up),

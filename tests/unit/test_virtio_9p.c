@@ -20,6 +20,7 @@
 #include "p9/codec.h"
 #include "p9/proto.h"
 #include "state.h"
+#include "p9/p9.h"
 #include "virtio/9p.h"
 
 #define RING	FAKE_RAM_BASE
@@ -33,6 +34,7 @@ struct fixture {
 	struct fake_irq irq;
 	struct fake_queue q;
 	struct config_9p config;
+	struct p9_files files;
 	char path[128], file[140];
 };
 
@@ -40,7 +42,8 @@ static void make(struct fixture *f)
 {
 	struct error e;
 
-	if (virtio_9p_create(&f->d, &f->config, 100, f->ram.mem, &e))
+	p9_files_init(&f->files, 100);
+	if (virtio_9p_create(&f->d, &f->config, &f->files, f->ram.mem, &e))
 		fail_msg("%s", e.text);
 	fake_irq_init(&f->irq, f->d);
 }
@@ -301,7 +304,7 @@ static void test_9p_directory_that_is_not_there_is_named(void **state)
 	struct virtio_device *d;
 	struct error e;
 
-	assert_int_equal(virtio_9p_create(&d, &c, 100, f->ram.mem, &e),
+	assert_int_equal(virtio_9p_create(&d, &c, &f->files, f->ram.mem, &e),
 			 -ENOENT);
 	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
 	assert_non_null(strstr(e.text, "/nowhere/x"));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "p9/p9.h"
 #include "virtio/9p.h"
 
 #define MAX_FILES (1u << 20)
@@ -29,7 +30,7 @@ static int boot_shares(const struct device_boot *b, struct error *e)
  * A guest's cache may hold a descriptor for each file it has seen. They get what
  * the process may have (raised to what it may ask for), but for a quarter.
  */
-static unsigned int files_per_share(size_t shares)
+static unsigned int files_of_shares(void)
 {
 	struct rlimit r;
 
@@ -40,7 +41,7 @@ static unsigned int files_per_share(size_t shares)
 		return 0;
 	if (r.rlim_cur > MAX_FILES)
 		r.rlim_cur = MAX_FILES;
-	return (unsigned int)(r.rlim_cur / 4 * 3 / (shares ? shares : 1));
+	return (unsigned int)(r.rlim_cur / 4 * 3);
 }
 
 static int create_share(struct virtio_device **out,
@@ -48,9 +49,10 @@ static int create_share(struct virtio_device **out,
 			const void *config, struct error *e)
 {
 	(void)id;
-	return virtio_9p_create(out, config,
-				files_per_share(p->config->share_count),
-				p->mem, e);
+	/* The first one: without shares the limit stays what it was. */
+	if (!p->p9_files->max)
+		p9_files_init(p->p9_files, files_of_shares());
+	return virtio_9p_create(out, config, p->p9_files, p->mem, e);
 }
 
 static void *copy_share(const void *config)

@@ -7,8 +7,12 @@
 
 #include "p9/internal.h"
 
-#define DEFAULT_MAX_FILES 512
-#define MIN_MAX_FILES	32	/* more than one request needs */
+static void free_allowed(struct p9_export *x)
+{
+	for (size_t i = 0; i < x->allowed_count; i++)
+		free(x->allowed[i]);
+	free(x->allowed);
+}
 
 static int copy_allowed(struct p9_export *x, const struct p9_params *p)
 {
@@ -50,17 +54,16 @@ int p9_export_open(struct p9_export **out, const struct p9_params *p,
 
 	if (!x || copy_allowed(x, p)) {
 		if (x)
-			x->root = -1;
-		p9_export_close(x);
+			free_allowed(x);
+		free(x);
 		return error_errno(e, -ENOMEM, "9p %s", p->path);
 	}
 	x->readonly = p->readonly;
 	x->mapped = p->mapped;
 	x->msize = p->msize && p->msize < P9_MAX_MSIZE ? p->msize :
 							  P9_MAX_MSIZE;
-	x->max_files = p->max_files ? p->max_files : DEFAULT_MAX_FILES;
-	if (x->max_files < MIN_MAX_FILES)
-		x->max_files = MIN_MAX_FILES;
+	x->files = p->files;
+	atomic_fetch_add(&x->files->exports, 1);
 	x->root = open(p->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (x->root < 0) {
 		ret = error_of_named(e, error_errno(e, -errno, "9p %s",
@@ -82,9 +85,8 @@ void p9_export_close(struct p9_export *x)
 {
 	if (!x)
 		return;
-	for (size_t i = 0; i < x->allowed_count; i++)
-		free(x->allowed[i]);
-	free(x->allowed);
+	atomic_fetch_sub(&x->files->exports, 1);
+	free_allowed(x);
 	if (x->root >= 0)
 		close(x->root);
 	free(x);

@@ -177,7 +177,7 @@ int p9_file_create(struct p9_server *s, int fd, bool opened,
 	file->dev = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
 	file->ino = st.stx_ino;
 	p9_qid_fill(s, &st, &file->qid);
-	s->file_count++;
+	p9_files_count(s, 1);
 	if (!opened)
 		p9_file_watch(s, file);
 	*out = file;
@@ -197,7 +197,7 @@ void p9_file_put(struct p9_server *s, struct p9_file *file)
 	p9_file_unwatch(s, file);
 	if (file->fd >= 0) {
 		close(file->fd);
-		s->file_count--;
+		p9_files_count(s, -1);
 	}
 	free(file);
 }

@@ -26,7 +26,7 @@ struct p9_export {
 	char **allowed;
 	size_t allowed_count;
 	uint32_t msize;
-	unsigned int max_files;
+	struct p9_files *files;
 };
 
 /* A file of the host by descriptor; all fids that were cloned share it. */
@@ -131,6 +131,8 @@ void p9_file_unwatch(struct p9_server *s, struct p9_file *file);
 int p9_file_use(struct p9_server *s, struct p9_file *file);
 /* Makes room for one more descriptor: -EMFILE. */
 int p9_file_room(struct p9_server *s);
+/* There is one more (1), or one less (-1). */
+void p9_files_count(struct p9_server *s, int change);
 /* What was dir/name is somewhere else soon: to be called before a rename, and
  * after it, with what before gave; on failure nothing is lost but those files. */
 char *p9_moving(struct p9_server *s, const struct p9_file *dir,

@@ -52,7 +52,7 @@ static void remove_lock(struct p9_server *s, struct p9_lock *l)
 		at = &(*at)->next;
 	*at = l->next;
 	close(l->fd);
-	s->file_count--;
+	p9_files_count(s, -1);
 	s->lock_count--;
 	free(l);
 }
@@ -94,7 +94,7 @@ static int add(struct p9_server *s, const struct p9_fid *f,
 	l->next = s->locks;
 	s->locks = l;
 	s->lock_count++;
-	s->file_count++;
+	p9_files_count(s, 1);
 	*out = l;
 	return 0;
 }

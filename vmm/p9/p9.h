@@ -20,6 +20,7 @@
 #ifndef MOTE_P9_H
 #define MOTE_P9_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,21 @@ struct p9_file;
 struct state_reader;
 struct state_writer;
 
+/*
+ * Descriptors that fids may hold, of all exports together and each its equal part
+ * of them, but 32 in any case; beyond, those of fids that are not open are closed
+ * and found again by path. The members are p9/'s own.
+ */
+struct p9_files {
+	unsigned int max;
+	atomic_uint held, exports;
+};
+
+static inline void p9_files_init(struct p9_files *f, unsigned int max)
+{
+	*f = (struct p9_files){ .max = max };
+}
+
 struct p9_params {
 	const char *path;
 	bool readonly;		/* every mutation fails with EROFS */
@@ -50,9 +66,7 @@ struct p9_params {
 	char *const *allowed;
 	size_t allowed_count;
 	uint32_t msize;		/* the largest offered; 0: P9_MAX_MSIZE */
-	/* Descriptors that fids may hold, 0: 512; beyond, those of fids that are
-	 * not open are closed and found again by path. */
-	unsigned int max_files;
+	struct p9_files *files;	/* outlives the export */
 };
 
 /*

@@ -16,7 +16,24 @@
 
 #include "p9/internal.h"
 
-#define IN_USE	4	/* more than any request names */
+#define IN_USE		4	/* more than any request names */
+#define MIN_FILES	32	/* more than any request needs */
+
+void p9_files_count(struct p9_server *s, int change)
+{
+	s->file_count += (unsigned int)change;
+	atomic_fetch_add(&s->x->files->held, (unsigned int)change);
+}
+
+/* A part becomes smaller when there is one export more: p9_file_room(). */
+static bool may_hold_more(const struct p9_server *s)
+{
+	struct p9_files *f = s->x->files;
+
+	return s->file_count < MIN_FILES ||
+	       (s->file_count < f->max / atomic_load(&f->exports) &&
+		atomic_load(&f->held) < f->max);
+}
 
 static void enqueue(struct p9_server *s, struct p9_file *file)
 {
@@ -106,7 +123,7 @@ static bool give_back(struct p9_server *s, struct p9_file *file)
 	dequeue(s, file);
 	close(file->fd);
 	file->fd = -1;
-	s->file_count--;
+	p9_files_count(s, -1);
 	keep_path(s, file, copy);
 	return true;
 }
@@ -122,20 +139,27 @@ static bool in_use(const struct p9_server *s, const struct p9_file *file)
 	return false;
 }
 
-/* A few are looked at: a client may hold many that cannot be given back. */
+/*
+ * A few are looked at: a client may hold many that cannot be given back. One in
+ * the place of another is fine even where there are too many already.
+ */
 int p9_file_room(struct p9_server *s)
 {
+	bool freed = false;
+
 	for (int tries = 0; tries < 16; tries++) {
 		struct p9_file *file = s->oldest;
 
-		if (s->file_count < s->x->max_files)
+		if (may_hold_more(s))
 			return 0;
 		if (!file || in_use(s, file))
-			return -EMFILE;
-		if (!give_back(s, file))
+			break;
+		if (give_back(s, file))
+			freed = true;
+		else
 			pass_over(s, file);
 	}
-	return s->file_count < s->x->max_files ? 0 : -EMFILE;
+	return freed || may_hold_more(s) ? 0 : -EMFILE;
 }
 
 static int open_again(struct p9_server *s, struct p9_file *file)
@@ -158,7 +182,7 @@ static int open_again(struct p9_server *s, struct p9_file *file)
 	}
 	drop_path(s, file);
 	file->fd = fd;
-	s->file_count++;
+	p9_files_count(s, 1);
 	enqueue(s, file);
 	return 0;
 }

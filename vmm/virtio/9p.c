@@ -285,7 +285,7 @@ static const struct virtio_device_info p9_info = {
 };
 
 static int open_export(struct virtio_9p *v, const struct config_9p *c,
-		       unsigned int max_files, struct error *e)
+		       struct p9_files *files, struct error *e)
 {
 	char *names = c->allowed ? strdup(c->allowed) : NULL, *next = names;
 	char *list[MAX_ALLOWED], *name;
@@ -309,7 +309,7 @@ static int open_export(struct virtio_9p *v, const struct config_9p *c,
 		.allowed = list,
 		.allowed_count = count,
 		.msize = (uint32_t)c->msize_bytes,
-		.max_files = max_files,
+		.files = files,
 	};
 
 	ret = p9_export_open(&v->export, &p, e);
@@ -318,7 +318,7 @@ static int open_export(struct virtio_9p *v, const struct config_9p *c,
 }
 
 int virtio_9p_create(struct virtio_device **out, const struct config_9p *c,
-		     unsigned int max_files, struct guest_mem *mem,
+		     struct p9_files *files, struct guest_mem *mem,
 		     struct error *e)
 {
 	static const uint16_t sizes[] = { QUEUE_SIZE };
@@ -334,7 +334,7 @@ int virtio_9p_create(struct virtio_device **out, const struct config_9p *c,
 	le = htole16((uint16_t)tag_bytes);
 	memcpy(v->config, &le, sizeof(le));
 	memcpy(v->config + sizeof(le), c->tag, tag_bytes);
-	ret = open_export(v, c, max_files, e);
+	ret = open_export(v, c, files, e);
 	if (ret)
 		goto err_free;
 	ret = iothread_create(&v->thread, "mote-9p");

@@ -16,9 +16,11 @@
 #include "guest_mem.h"
 #include "virtio/device.h"
 
-/* max_files: descriptors it may hold for the guest. See p9_export_open(). */
+struct p9_files;
+
+/* files outlive the device. See p9_export_open(). */
 int virtio_9p_create(struct virtio_device **out, const struct config_9p *c,
-		     unsigned int max_files, struct guest_mem *mem,
+		     struct p9_files *files, struct guest_mem *mem,
 		     struct error *e);
 
 #endif
