@@ -122,6 +122,7 @@ int p9_call_raw(struct p9_client *c, size_t len)
 	call.request.in_bytes = c->reply_room;
 	call.request.done = call_done;
 	p9_server_submit(c->server, &call.request);
+	assert_true(call.done || !c->never_waits);
 	if (!call.done)
 		p9_server_drain(c->server);
 	assert_true(call.done);

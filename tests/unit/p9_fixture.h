@@ -26,6 +26,7 @@ struct p9_client {
 	uint8_t reply_type;
 	uint16_t reply_tag;
 	unsigned int ended;		/* done() calls so far */
+	bool never_waits;		/* a call that needs a worker fails */
 };
 
 /* Makes the directory, then starts (params may be changed in between). */

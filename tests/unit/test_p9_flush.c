@@ -5,8 +5,12 @@
 /* WITH: p9_fixture */
 /* Requests that take long: others go on, Tflush cancels or waits. */
 #include <errno.h>
+#include <linux/magic.h>
 #include <semaphore.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -17,6 +21,25 @@
 
 static struct p9_client c;
 static sem_t entered, leave;
+
+/* An old kernel: RWF_NOWAIT is not for every file system. */
+ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset,
+		int flags)
+{
+	if (!flags)
+		return preadv(fd, iov, count, offset);
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset,
+		 int flags)
+{
+	if (!flags)
+		return pwritev(fd, iov, count, offset);
+	errno = EOPNOTSUPP;
+	return -1;
+}
 
 /* The server's fsync is as slow as the test wants. */
 int fsync(int fd)
@@ -190,6 +213,39 @@ static void test_server_ends_with_requests_in_flight(void **state)
 		assert_int_equal(busy[i].bytes, 7);
 }
 
+/* Without RWF_NOWAIT too. */
+static void test_data_in_memory_is_moved_at_once(void **state)
+{
+	static const char text[] = "some bytes";
+	const char *dir = getenv("TMPDIR");
+	char *old = dir ? strdup(dir) : NULL;
+	struct p9_client m;
+	struct p9_params p;
+	struct statfs st;
+
+	(void)state;
+	assert_int_equal(statfs("/dev/shm", &st), 0);
+	assert_int_equal(st.f_type, TMPFS_MAGIC);
+	setenv("TMPDIR", "/dev/shm", 1);
+	p9_client_init(&m, &p);
+	if (old)
+		setenv("TMPDIR", old, 1);
+	else
+		unsetenv("TMPDIR");
+	free(old);
+	p9_client_start(&m, &p);
+	assert_int_equal(p9_do_version(&m, 8192, "9P2000.L"), 0);
+	assert_int_equal(p9_do_attach(&m, 0, 0), 0);
+	assert_int_equal(p9_do_lcreate(&m, 0, "new", 2, 0600), 0);
+	m.never_waits = true;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(p9_do_write(&m, 0, 0, text, sizeof(text)),
+				 sizeof(text));
+		assert_int_equal(p9_do_read(&m, 0, 0, 100), sizeof(text));
+	}
+	p9_client_deinit(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +255,7 @@ int main(void)
 		WITH(test_flush_cancels_what_waits),
 		WITH(test_flush_of_nothing_is_answered),
 		WITH(test_server_ends_with_requests_in_flight),
+		WITH(test_data_in_memory_is_moved_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

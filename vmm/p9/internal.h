@@ -29,6 +29,12 @@ struct p9_export {
 	struct p9_files *files;
 };
 
+enum p9_wait {
+	P9_WAIT_KNOWN,		/* RWF_NOWAIT tells, each time */
+	P9_WAIT,		/* it is not supported: perhaps */
+	P9_WAIT_NEVER,
+};
+
 /* A file of the host by descriptor; all fids that were cloned share it. */
 struct p9_file {
 	unsigned int refs;
@@ -37,7 +43,7 @@ struct p9_file {
 	uint64_t dev, ino;		/* of the host */
 	struct p9_file *newer, *older;	/* in the order of use, while O_PATH */
 	bool opened;			/* not O_PATH */
-	bool wait_read, wait_write;	/* RWF_NOWAIT is not supported */
+	enum p9_wait wait_read, wait_write;
 	bool strip;			/* a write takes set-ID bits away */
 	mode_t host_type, type;		/* S_IFMT; they differ when mapped */
 	struct p9_qid qid;

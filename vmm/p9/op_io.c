@@ -2,9 +2,11 @@
 /*
  * Tread, Twrite and Tfsync: between the file and the request's own buffers. What
  * the page cache has, or takes at once (RWF_NOWAIT, preadv2(2)), is copied on the
- * server's thread; a worker does the rest.
+ * server's thread, as is all of a tmpfs; a worker does the rest.
  */
 #include <errno.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -100,19 +102,30 @@ static int start_job(struct p9_request *r, void (*run)(struct p9_job *j))
 	return P9_PENDING;
 }
 
+/* Its data is in memory; before Linux 6.6 it does not know RWF_NOWAIT. */
+static bool is_memory(int fd)
+{
+	struct statfs st;
+
+	return !fstatfs(fd, &st) && (st.f_type == TMPFS_MAGIC ||
+				     st.f_type == RAMFS_MAGIC);
+}
+
 /* Now, or as far as it goes, or -EAGAIN: by a worker. */
 static int try_now(struct p9_request *r)
 {
-	bool *wait = r->type == P9_TWRITE ? &r->file->wait_write :
-					    &r->file->wait_read;
+	enum p9_wait *wait = r->type == P9_TWRITE ? &r->file->wait_write :
+						    &r->file->wait_read;
 	int ret;
 
-	if (*wait)
+	if (*wait == P9_WAIT)
 		return -EAGAIN;
+	if (*wait == P9_WAIT_NEVER)
+		return transfer_all(r, 0);
 	ret = transfer_all(r, RWF_NOWAIT);
 	if (ret == -EOPNOTSUPP || ret == -EINVAL) {
-		*wait = true;
-		ret = -EAGAIN;
+		*wait = is_memory(r->file->fd) ? P9_WAIT_NEVER : P9_WAIT;
+		return try_now(r);
 	}
 	/* The worker meets the error again, or counts what came before it. */
 	return ret && r->payload_bytes ? -EAGAIN : ret;
