@@ -2,7 +2,9 @@
 /*
  * What the files of the network device share:
  *
- *	net.c		the device: features, configuration space, life cycle
+ *	net.c		the device: configuration space, life cycle, counters
+ *	net_backend.c	its back end: features, link, another one
+ *	net_state.c	saving and restoring
  *	net_queue.c	packets between a back end and a pair of queues
  *	net_ctrl.c	the control queue
  *	net_vhost.c	the kernel instead of net_queue.c
@@ -11,6 +13,7 @@
 #define MOTE_NET_INTERNAL_H
 
 #include <linux/virtio_net.h>
+#include <string.h>
 
 #include "virtio/net.h"
 #include "virtio/vhost.h"
@@ -120,14 +123,38 @@ static inline unsigned int net_ctrl_index(const struct virtio_net *n)
 	return virtio_has(&n->dev, VIRTIO_NET_F_MQ) ? 2 * n->pair_count : 2;
 }
 
+/* A little-endian number, so that one access has all of it. */
+static inline void net_set_mac(struct virtio_net *n, const uint8_t mac[6])
+{
+	uint64_t value = 0;
+
+	memcpy(&value, mac, 6);
+	n->mac = value;
+}
+
 /* net.c, loop's thread: */
-int net_apply_offloads(struct virtio_net *n, uint64_t guest_offloads);
+/* The enabled ones. */
+int net_start_pairs(struct virtio_net *n);
+/* All from this one on. */
+void net_stop_pairs(struct virtio_net *n, unsigned int from);
 /* Pairs below count work. -errno of the back end: it keeps some. */
 int net_enable_pairs(struct virtio_net *n, unsigned int count);
 /* The link is down for good; what the driver sends is dropped. */
 void net_backend_lost(struct virtio_net *n);
 /* A malformed ring: all stops. */
 void net_broken(struct virtio_net *n);
+
+/* net_backend.c */
+/* VIRTIO_NET_F_GUEST_* for these offloads (enum net_offload). */
+uint64_t net_guest_features(unsigned int offloads);
+/* What is offered because of the back end. */
+uint64_t net_backend_features(const struct net_backend *b);
+/* Loop's thread: what received packets may need. */
+int net_apply_offloads(struct virtio_net *n, uint64_t guest_offloads);
+
+/* net_state.c, machine lock held. See struct virtio_device_ops. */
+void net_save(struct virtio_device *d, struct state_writer *w);
+int net_load(struct virtio_device *d, struct state_reader *r, struct error *e);
 
 /* net_queue.c, loop's thread. */
 /* Starts to look at the back end; what was waiting is then looked for. */
