@@ -625,6 +625,35 @@ static void test_net_poorer_back_end_is_refused(void **state)
 	assert_int_equal(used_wait(f, RX), HDR + 60);
 }
 
+static void test_net_other_back_end_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_backend *other = backend_new(1), *narrow = backend_new(1);
+	struct error e;
+
+	start(f, MERGE | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE), 64);
+	offer(f, DATA, 2048);
+	offer(f, DATA + 2048, 2048);
+	fake_kick(f->d, RX);
+	inject(f, 1, 60);
+	assert_int_equal(used_wait(f, RX), HDR + 60);
+	/* The driver believes in 9000 bytes for as long as the device is. */
+	narrow->base.mtu = 1500;
+	assert_int_equal(virtio_net_set_backend(f->d, &narrow->base, &e),
+			 -ENOTSUP);
+	assert_non_null(strstr(e.text, "MTU is 1500, less than 9000"));
+	fake_destroy(&narrow->base);
+	other->base.mtu = 0;
+	assert_int_equal(virtio_net_set_backend(f->d, &other->base, &e), 0);
+	f->b = other;
+	assert_int_equal(config(f).mtu, 9000);
+	assert_int_equal(config(f).status,
+			 VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	inject(f, 2, 60);
+	assert_int_equal(used_wait(f, RX), HDR + 60);
+	assert_int_equal(*(uint8_t *)fake_ptr(&f->ram, DATA + 2048 + HDR), 2);
+}
+
 /* ---- control queue ------------------------------------------------------- */
 
 #define ACK_AT	(DATA + 0x8000)
@@ -904,6 +933,7 @@ int main(void)
 		TEST(test_net_link_down_drops_both_ways),
 		TEST(test_net_back_end_that_goes_takes_the_link_along),
 		TEST(test_net_poorer_back_end_is_refused),
+		TEST(test_net_other_back_end_goes_on),
 		TEST(test_net_control_commands_are_checked),
 		TEST(test_net_filters_what_the_driver_does_not_want),
 		TEST(test_net_control_without_room_for_an_answer_breaks),

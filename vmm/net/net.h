@@ -26,6 +26,8 @@
 /* An IP packet of 65,535 bytes behind an Ethernet header with a VLAN tag. */
 #define NET_FRAME_MAX	(65535u + 18u)
 #define NET_FRAME_MIN	14u
+/* What all Ethernet has, and a driver that was told nothing assumes. */
+#define NET_MTU		1500u
 #define NET_PACKET_MAX	(NET_HDR_BYTES + NET_FRAME_MAX)
 
 /* What a back end can take from the guest or leave to it: bits. */
@@ -71,7 +73,7 @@ struct net_backend {
 	int fds[NET_MAX_PAIRS];	/* one a pair: epoll, vhost-net */
 	unsigned int offloads;	/* enum net_offload: both ways */
 	bool headers;		/* the descriptors carry the header */
-	uint16_t mtu;		/* 0: not known, or 1500 */
+	uint16_t mtu;		/* 0: not known, or no limit */
 };
 
 /*

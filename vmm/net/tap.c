@@ -176,7 +176,7 @@ static void read_mtu(struct net_backend *b, const char *name)
 	memcpy(r.ifr_name, name, IFNAMSIZ);
 	/* VIRTIO 1.2, 5.1.4.1: 68 to 65535. */
 	if (!interface_ioctl(SIOCGIFMTU, &r) && r.ifr_mtu >= 68 &&
-	    r.ifr_mtu <= UINT16_MAX && r.ifr_mtu != 1500)
+	    r.ifr_mtu <= UINT16_MAX)
 		b->mtu = (uint16_t)r.ifr_mtu;
 }
 

@@ -59,6 +59,12 @@ int net_enable_pairs(struct virtio_net *n, unsigned int count)
 	return n->working ? net_start_pairs(n) : 0;
 }
 
+void net_announce(struct virtio_net *n)
+{
+	if (virtio_has(&n->dev, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		n->announce = true;
+}
+
 void net_backend_lost(struct virtio_net *n)
 {
 	virtio_device_config_begin(&n->dev);
@@ -155,7 +161,7 @@ static void net_config_read(struct virtio_device *d, uint32_t offset,
 	uint64_t mac = n->mac;
 	struct virtio_net_config config = {
 		.max_virtqueue_pairs = htole16((uint16_t)n->pair_count),
-		.mtu = htole16(n->backend->mtu),
+		.mtu = htole16(n->mtu),
 	};
 
 	if (n->announce)
@@ -281,6 +287,7 @@ int virtio_net_create(struct virtio_device **out,
 	if (!n)
 		return error_errno(e, ret, "virtio-net");
 	n->backend = p->backend;
+	n->mtu = p->backend->mtu != NET_MTU ? p->backend->mtu : 0;
 	n->pair_count = p->backend->pairs;
 	n->vhost = p->vhost;
 	n->filter.promiscuous = true;

@@ -47,8 +47,8 @@ const char *virtio_net_id(const struct virtio_device *d);
 void virtio_net_set_link(struct virtio_device *d, bool up);
 bool virtio_net_link(const struct virtio_device *d);
 /*
- * Another back end, owned on success. -ENOTSUP: it lacks what the driver was
- * offered and uses.
+ * Another back end, owned on success; the driver announces its address there
+ * (5.1.6.5.4). -ENOTSUP: it lacks what was offered, or has a smaller MTU.
  */
 int virtio_net_set_backend(struct virtio_device *d, struct net_backend *b,
 			   struct error *e);

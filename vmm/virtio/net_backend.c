@@ -46,7 +46,7 @@ uint64_t net_backend_features(const struct net_backend *b)
 		features |= BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
 	if (b->pairs > 1)
 		features |= BIT(VIRTIO_NET_F_MQ);
-	if (b->mtu)
+	if (b->mtu && b->mtu != NET_MTU)
 		features |= BIT(VIRTIO_NET_F_MTU);
 	return features;
 }
@@ -124,28 +124,44 @@ static void swap_on_loop(void *opaque)
 		for (unsigned int i = 0; i < n->pair_count; i++)
 			n->pairs[i]->lost = false;
 		n->lost = false;
+		/* Another network learns where the address is. */
+		net_announce(n);
 		s->old = old;
 	}
 	if (n->working && net_start_pairs(n))
 		net_broken(n);
 }
 
-int virtio_net_set_backend(struct virtio_device *d, struct net_backend *b,
-			   struct error *e)
+/* A driver that is to come may want all that was offered. */
+static int check_other(const struct virtio_net *n, const struct net_backend *b,
+		       struct error *e)
 {
-	const uint64_t hidden = BIT(VIRTIO_NET_F_MTU);
-	struct virtio_net *n = to_net(d);
-	struct swap s = { .n = n, .new = b };
-	uint64_t lacking = d->offered & net_backend_features(n->backend) &
-			   ~net_backend_features(b) & ~hidden;
+	uint64_t lacking = n->dev.offered & net_backend_features(n->backend) &
+			   ~net_backend_features(b) & ~BIT(VIRTIO_NET_F_MTU);
+	unsigned int mtu = n->mtu ? n->mtu : NET_MTU;
 
-	/* A driver that is to come may want all that was offered. */
-	if (lacking || b->pairs < n->pair_count ||
-	    (n->vhost && !b->headers))
+	/* 5.1.4.1: the MTU stays what it was, so what is sent may be so long. */
+	if (b->mtu && b->mtu < mtu)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
+				       "%s: the other back end's MTU is %u, "
+				       "less than %u", n->id, b->mtu, mtu);
+	if (lacking || b->pairs < n->pair_count || (n->vhost && !b->headers))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
 				       "%s: the other back end lacks features "
 				       "0x%llx or queues", n->id,
 				       (unsigned long long)lacking);
+	return 0;
+}
+
+int virtio_net_set_backend(struct virtio_device *d, struct net_backend *b,
+			   struct error *e)
+{
+	struct virtio_net *n = to_net(d);
+	struct swap s = { .n = n, .new = b };
+	int ret = check_other(n, b, e);
+
+	if (ret)
+		return ret;
 	virtio_device_config_begin(d);
 	loop_call(d->loop, swap_on_loop, &s);
 	virtio_device_config_changed(d);

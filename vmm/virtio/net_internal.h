@@ -94,6 +94,7 @@ struct virtio_net {
 	char *id;
 	struct net_backend *backend;
 	bool vhost;			/* the kernel moves the packets */
+	uint16_t mtu;			/* what the driver is told; or 0 */
 	unsigned int pair_count;
 	struct net_pair **pairs;
 	uint8_t first_mac[6];		/* as created */
@@ -139,6 +140,9 @@ int net_start_pairs(struct virtio_net *n);
 void net_stop_pairs(struct virtio_net *n, unsigned int from);
 /* Pairs below count work. -errno of the back end: it keeps some. */
 int net_enable_pairs(struct virtio_net *n, unsigned int count);
+/* 5.1.6.5.4: asks the driver, if it understands, to tell the network where it
+ * is. Between config_begin() and config_changed(). */
+void net_announce(struct virtio_net *n);
 /* The link is down for good; what the driver sends is dropped. */
 void net_backend_lost(struct virtio_net *n);
 /* A malformed ring: all stops. */

@@ -85,11 +85,8 @@ int net_load(struct virtio_device *d, struct state_reader *r,
 	loop_call(d->loop, load_on_loop, &l);
 	if (l.ret)
 		return error_errno(e, l.ret, "virtio-net: offloads");
-	/* 5.1.6.5.4: the network learns where the address is now. */
-	if (virtio_has(d, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
-		virtio_device_config_begin(d);
-		n->announce = true;
-		virtio_device_config_changed(d);
-	}
+	virtio_device_config_begin(d);
+	net_announce(n);
+	virtio_device_config_changed(d);
 	return 0;
 }
