@@ -21,7 +21,7 @@ bench:
 	@$(AGAIN) bench-vsock
 
 bench-run: $(BENCH_NEEDS) test-host
-	tests/bench/bench build/bench $(BENCH_ARGS)
+	tests/bench/bench build/bench boot $(BENCH_ARGS)
 	tests/host/auto --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py
 	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py
@@ -33,12 +33,12 @@ bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio
 # TCP over a tap; BENCH_NET_ARGS go to tests/bench/net.py.
 .PHONY: bench-net
 bench-net: $(BENCH_NEEDS) build/bench/netload test-host
-	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/net.py $(BENCH_NET_ARGS)
+	tests/bench/bench build/bench net $(BENCH_NET_ARGS)
 
 # vsock by Unix sockets and by vhost; BENCH_VSOCK_ARGS go to tests/bench/vsock.py.
 .PHONY: bench-vsock
 bench-vsock: $(BENCH_NEEDS) build/guest/vsock-tool test-host
-	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/vsock.py $(BENCH_VSOCK_ARGS)
+	tests/bench/bench build/bench vsock $(BENCH_VSOCK_ARGS)
 
 # Shares alone, against QEMU's and kvmtool's 9P servers.
 bench-p9: $(BUILD)/mote build/kernels/generic/vmlinuz build/guest/test-generic.cpio test-host
