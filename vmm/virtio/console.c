@@ -18,65 +18,26 @@
 #include <unistd.h>
 
 #include "state.h"
+#include "virtio/console_port.h"
 
 #define RECEIVEQ	0
 #define TRANSMITQ	1
-#define QUEUE_SIZE	64
-#define IOV_MAX_COUNT	(QUEUE_SIZE + VIRTQ_IOV_SLACK)
-/* Written in one turn of the loop, which has other devices too. */
-#define TURN_MAX_BYTES	(256u << 10)
 
 struct virtio_console {
 	struct virtio_device dev;
-	struct chardev *cd;
+	struct console_port port;
 	struct loop_watch wake;		/* on wake_fd, while active */
 	int wake_fd;			/* eventfd: input, room or a new size */
 	_Atomic uint32_t size;		/* columns | rows << 16 */
 	uint32_t shown_size;		/* what the driver was told of */
 	bool used;			/* the driver has written: it listens */
-	/*
-	 * Bytes already written of the chain that is next in the transmitq: a
-	 * chain that did not fit stays in the ring.
-	 */
-	uint64_t sent;
 	bool stopped;
-	struct iovec iov[IOV_MAX_COUNT];
+	struct iovec iov[CONSOLE_IOVS];
 };
 
 static struct virtio_console *to_console(struct virtio_device *d)
 {
 	return (struct virtio_console *)d;
-}
-
-/*
- * Writes the chain from byte c->sent on. 0: all of it is gone; -EAGAIN: no room
- * behind; -EBUSY: enough for this turn.
- */
-static int send_chain(struct virtio_console *c, const struct virtq_chain *ch,
-		      size_t *turn)
-{
-	uint64_t skip = c->sent;
-
-	for (uint32_t i = 0; i < ch->readable; i++) {
-		const uint8_t *from = ch->iov[i].iov_base;
-		size_t len = ch->iov[i].iov_len, want, n;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		want = len - skip < *turn ? len - skip : *turn;
-		n = chardev_write(c->cd, from + skip, want);
-		c->sent += n;
-		*turn -= n;
-		if (n < want)
-			return -EAGAIN;
-		if (n < len - skip)
-			return -EBUSY;
-		skip = 0;
-	}
-	c->sent = 0;
-	return 0;
 }
 
 /*
@@ -95,81 +56,14 @@ static void show_size(struct virtio_console *c)
 		virtio_device_config_changed(&c->dev);
 }
 
-/* One chain: 1, 0 none there, -EPROTO, or what send_chain() says. */
-static int transmit(struct virtio_console *c, size_t *turn)
-{
-	struct virtqueue *vq = virtio_vq(&c->dev, TRANSMITQ);
-	struct virtq_chain ch = { .iov = c->iov, .iov_max = IOV_MAX_COUNT };
-	int ret = virtqueue_pop(vq, &ch);
-
-	if (ret <= 0)
-		return ret;
-	/* 5.3.6.2: nothing to write into in the transmitq. */
-	if (ch.writable)
-		return -EPROTO;
-	ret = send_chain(c, &ch, turn);
-	if (ret) {
-		virtqueue_unpop(vq);
-		return ret;
-	}
-	virtqueue_push(vq, ch.head, 0);
-	c->used = true;
-	show_size(c);
-	return 1;
-}
-
-/* One chain: 1, 0 none there, -EAGAIN no input, -EPROTO. */
-static int receive(struct virtio_console *c)
-{
-	struct virtqueue *vq = virtio_vq(&c->dev, RECEIVEQ);
-	struct virtq_chain ch = { .iov = c->iov, .iov_max = IOV_MAX_COUNT };
-	int ret = virtqueue_pop(vq, &ch);
-	size_t done = 0;
-
-	if (ret <= 0)
-		return ret;
-	if (ch.readable)
-		return -EPROTO;
-	for (uint32_t i = 0; i < ch.writable; i++) {
-		size_t len = ch.iov[i].iov_len;
-		size_t n = chardev_read(c->cd, ch.iov[i].iov_base, len);
-
-		done += n;
-		if (n < len)
-			break;
-	}
-	if (!done && ch.writable) {
-		virtqueue_unpop(vq);
-		return -EAGAIN;
-	}
-	virtqueue_push(vq, ch.head, (uint32_t)done);
-	return 1;
-}
-
 static void console_handle_queue(struct virtio_device *d, unsigned int index)
 {
 	struct virtio_console *c = to_console(d);
-	struct virtqueue *vq = virtio_vq(d, index);
-	unsigned int budget = virtqueue_size(vq);
-	size_t turn = TURN_MAX_BYTES;
-	int ret = 0;
 
-	if (c->stopped || !budget)
+	if (c->stopped || !console_port_run(&c->port, index))
 		return;
-	virtqueue_disarm(vq);
-	while (budget) {
-		ret = index == RECEIVEQ ? receive(c) : transmit(c, &turn);
-		if (ret == 1)
-			budget--;
-		else if (ret || !virtqueue_arm(vq))
-			break;
-	}
-	virtio_queue_flush(d, index);
-	if (!budget || ret == -EBUSY)
-		virtio_queue_again(d, index);
-	else if (ret == -EPROTO)
-		virtio_device_broken(d);
-	/* -EAGAIN: the chardev wakes us; kicks would not help until then. */
+	c->used = true;
+	show_size(c);
 }
 
 static void on_wake(struct loop_watch *w, uint32_t events)
@@ -193,7 +87,7 @@ static int console_activate(struct virtio_device *d)
 {
 	struct virtio_console *c = to_console(d);
 
-	c->sent = 0;
+	c->port.sent = 0;
 	c->shown_size = 0;
 	c->used = false;
 	c->stopped = d->quiesced;
@@ -258,12 +152,12 @@ static void console_config_write(struct virtio_device *d, uint32_t offset,
 				 const uint8_t *data, uint32_t len)
 {
 	if (offset == offsetof(struct virtio_console_config, emerg_wr) && len)
-		chardev_write(to_console(d)->cd, data, 1);
+		chardev_write(to_console(d)->port.cd, data, 1);
 }
 
 static void console_save(struct virtio_device *d, struct state_writer *w)
 {
-	state_put_u64(w, to_console(d)->sent);
+	state_put_u64(w, to_console(d)->port.sent);
 }
 
 /* The size is the new terminal's: a driver that knows another is told. */
@@ -272,7 +166,7 @@ static int console_load(struct virtio_device *d, struct state_reader *r,
 {
 	struct virtio_console *c = to_console(d);
 
-	c->sent = state_get_u64(r);
+	c->port.sent = state_get_u64(r);
 	c->shown_size = UINT32_MAX;
 	c->used = true;
 	if (state_reader_error(r))
@@ -293,7 +187,7 @@ static void console_destroy(struct virtio_device *d)
 {
 	static const struct chardev_client nobody;
 
-	chardev_set_client(to_console(d)->cd, &nobody, NULL);
+	chardev_set_client(to_console(d)->port.cd, &nobody, NULL);
 	virtio_device_deinit(d);
 	console_free(to_console(d));
 }
@@ -322,7 +216,9 @@ int virtio_console_create(struct virtio_device **out, struct chardev *cd,
 			  struct guest_mem *mem, struct loop *loop,
 			  struct error *e)
 {
-	static const uint16_t sizes[] = { QUEUE_SIZE, QUEUE_SIZE };
+	static const uint16_t sizes[] = {
+		CONSOLE_QUEUE_SIZE, CONSOLE_QUEUE_SIZE,
+	};
 	uint64_t features = UINT64_C(1) << VIRTIO_CONSOLE_F_SIZE |
 			    UINT64_C(1) << VIRTIO_CONSOLE_F_EMERG_WRITE;
 	struct virtio_console *c = calloc(1, sizeof(*c));
@@ -331,7 +227,10 @@ int virtio_console_create(struct virtio_device **out, struct chardev *cd,
 
 	if (!c)
 		return error_errno(e, -ENOMEM, "virtio-console");
-	c->cd = cd;
+	c->port = (struct console_port){
+		.dev = &c->dev, .cd = cd, .receiveq = RECEIVEQ,
+		.transmitq = TRANSMITQ, .iov = c->iov,
+	};
 	c->wake.fd = -1;
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->wake_fd < 0) {
