@@ -27,12 +27,17 @@ struct fixture {
 	struct loop *loop;
 	struct chardev *c;
 	char dir[32], path[64];
-	int inputs, connects, disconnects;
+	int inputs, outputs, connects, disconnects;
 };
 
 static void on_input(void *opaque)
 {
 	((struct fixture *)opaque)->inputs++;
+}
+
+static void on_output(void *opaque)
+{
+	((struct fixture *)opaque)->outputs++;
 }
 
 static void on_connected(void *opaque, bool on)
@@ -47,6 +52,7 @@ static void on_connected(void *opaque, bool on)
 
 static const struct chardev_client client = {
 	.input_ready = on_input,
+	.output_ready = on_output,
 	.connected = on_connected,
 };
 
@@ -342,6 +348,43 @@ static void test_unix_reconnect_sees_what_came_between(void **state)
 	close(fd);
 }
 
+static void test_unix_lossless_waits_for_its_client(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t block[4096];
+	size_t taken = 0, n;
+	int fd;
+
+	create(f, CHAR_UNIX);
+	chardev_set_lossless(f->c, true);
+	assert_false(chardev_is_open(f->c));
+	assert_int_equal(put(f, "nobody", 6), 6);
+	assert_int_equal(chardev_dropped_bytes(f->c), 6);
+	fd = connect_to(f->path);
+	spin(f, 5);
+	assert_true(chardev_is_open(f->c));
+	do {
+		n = put(f, block, sizeof(block));
+		taken += n;
+		spin(f, 5);
+	} while (n == sizeof(block) && taken < 16 << 20);
+	/* Full, and nothing is lost. */
+	assert_true(n < sizeof(block));
+	assert_int_equal(chardev_dropped_bytes(f->c), 6);
+	assert_int_equal(f->outputs, 0);
+	close(fd);
+	spin(f, 30);
+	assert_false(chardev_is_open(f->c));
+	assert_int_equal(f->outputs, 1);
+	assert_true(chardev_dropped_bytes(f->c) > 6);
+	/* The next one begins anew. */
+	fd = connect_to(f->path);
+	spin(f, 5);
+	put(f, "new", 3);
+	expect_from(f, fd, "new");
+	close(fd);
+}
+
 static void test_unix_second_client_is_closed(void **state)
 {
 	struct fixture *f = *state;
@@ -612,6 +655,7 @@ int main(void)
 		T(test_unix_oversized_write_counts_all_lost),
 		T(test_unix_silent_client_never_stalls),
 		T(test_unix_reconnect_sees_what_came_between),
+		T(test_unix_lossless_waits_for_its_client),
 		T(test_unix_second_client_is_closed),
 		T(test_unix_client_gone_with_input_unread_makes_room),
 		T(test_unix_without_descriptors_waits_and_tries_again),

@@ -25,6 +25,8 @@ struct chardev_io {
 
 struct chardev_backend_ops {
 	const char *name;
+	/* Somebody comes and goes: chardev_connected(). Without him, and when
+	 * he does not read, the oldest output is dropped. */
 	bool drops_oldest;
 	bool swallows;		/* output goes nowhere, by design */
 	int (*open)(struct chardev *c, const struct config_char *cfg,
@@ -71,6 +73,8 @@ struct chardev {
 	enum chardev_wake wake;		/* how the timer is set */
 	bool output_stalled;	/* the loop waits for the reader */
 	bool output_dead;	/* nothing can be written any more */
+	bool open;		/* somebody is there */
+	bool lossless;		/* chardev_set_lossless() */
 	bool input_paused;	/* the loop waits for room */
 	bool input_resume;	/* the timer shall look for input */
 	bool input_fresh;	/* a new client has not been told */

@@ -78,9 +78,9 @@ size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len)
 	if (c->ops->swallows || !len)
 		return len;
 	pthread_mutex_lock(&c->lock);
-	if (c->output_dead) {
+	if (c->output_dead || (c->lossless && !c->open)) {
 		c->dropped_bytes += len;
-	} else if (c->ops->drops_oldest) {
+	} else if (c->ops->drops_oldest && !c->lossless) {
 		put_newest(c, data, len);
 		wake_output(c, len);
 	} else {
@@ -279,15 +279,21 @@ static void on_output_event(struct loop_watch *w, uint32_t events)
 	pump_output(c, true);
 }
 
+/* What nobody will read: the ring and the stage. The lock is held. */
+static void drop_output(struct chardev *c)
+{
+	c->dropped_bytes += c->stage_len + c->output.used;
+	c->stage_len = 0;
+	ring_skip(&c->output, c->output.used);
+}
+
 void chardev_output_dead(struct chardev *c)
 {
 	bool owed;
 
 	io_close(c, &c->out);
-	chardev_drop_stage(c);
 	pthread_mutex_lock(&c->lock);
-	c->dropped_bytes += c->output.used;
-	ring_skip(&c->output, c->output.used);
+	drop_output(c);
 	c->output_dead = true;
 	owed = c->short_write;
 	c->short_write = false;
@@ -462,8 +468,37 @@ void chardev_detach(struct chardev *c)
 
 void chardev_connected(struct chardev *c, bool on)
 {
+	bool owed;
+
+	pthread_mutex_lock(&c->lock);
+	c->open = on;
+	owed = !on && c->lossless && c->short_write;
+	if (owed)
+		c->short_write = false;
+	if (c->lossless)
+		drop_output(c);
+	pthread_mutex_unlock(&c->lock);
+	if (owed && c->client->output_ready)
+		c->client->output_ready(c->client_opaque);
 	if (c->client->connected)
 		c->client->connected(c->client_opaque, on);
+}
+
+void chardev_set_lossless(struct chardev *c, bool on)
+{
+	pthread_mutex_lock(&c->lock);
+	c->lossless = on;
+	pthread_mutex_unlock(&c->lock);
+}
+
+bool chardev_is_open(struct chardev *c)
+{
+	bool open;
+
+	pthread_mutex_lock(&c->lock);
+	open = c->open;
+	pthread_mutex_unlock(&c->lock);
+	return open;
 }
 
 void chardev_resized(struct chardev *c, uint16_t columns, uint16_t rows)
@@ -566,6 +601,7 @@ int chardev_create(struct chardev **out, const struct config_char *cfg,
 	c->client = &no_client;
 	c->key_fn = key_fn;
 	c->key_opaque = key_opaque;
+	c->open = !c->ops->drops_oldest;
 	c->in.fd = c->out.fd = -1;
 	c->in.watch.fd = c->out.watch.fd = c->timer.watch.fd = -1;
 	pthread_mutex_init(&c->lock, NULL);

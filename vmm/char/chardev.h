@@ -76,6 +76,15 @@ void chardev_destroy(struct chardev *c);
 void chardev_set_client(struct chardev *c, const struct chardev_client *client,
 			void *opaque);
 
+/*
+ * For a stream that must not have holes: who is connected and does not read
+ * makes writes short; nobody's output is dropped at once, and of what one client
+ * has not read the next one gets nothing. For front ends that can wait.
+ */
+void chardev_set_lossless(struct chardev *c, bool on);
+/* Somebody is on the other side, or there always is. Any thread. */
+bool chardev_is_open(struct chardev *c);
+
 /* Returns the bytes taken, 0 … len. */
 size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len);
 /* Returns the bytes given, 0 … len; makes room for more input. */
