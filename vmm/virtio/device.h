@@ -79,6 +79,7 @@ struct virtio_device_info {
 	const char *name;		/* "virtio-blk" */
 	uint16_t type_id;		/* VIRTIO 1.2, 5 */
 	uint32_t pci_class;		/* 24 bits: class, sub, interface */
+	unsigned int vectors;		/* MSI-X; 0: one a queue and one more */
 	const struct virtio_device_ops *ops;
 };
 

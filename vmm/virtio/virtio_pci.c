@@ -228,7 +228,9 @@ static void add_structures(struct virtio_pci *v)
 static int add_vectors(struct virtio_pci *v, struct irq_chip *irq,
 		       struct error *e)
 {
-	unsigned int count = v->device->queue_count + 1;
+	const struct virtio_device *d = v->device;
+	unsigned int count = d->info->vectors ? d->info->vectors :
+						d->queue_count + 1;
 
 	if (!pci_claim_vectors(v->pci, count))
 		return 0;

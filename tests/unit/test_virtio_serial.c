@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: error loop iothread guest_mem state virtio/virtqueue */
+/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console_port virtio/serial virtio/serial_control */
+/* WITH: fake_driver */
+/* A console with many ports, before fake chardevs. */
+#include "unit.h"
+
+#include <linux/virtio_console.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake_driver.h"
+#include "virtio/serial.h"
+
+#define PORTS	3
+#define QUEUES	(2 * PORTS + 2)
+#define RING(n)	(FAKE_RAM_BASE + 0x10000 * (gpa_t)(n))
+#define DATA	(FAKE_RAM_BASE + 0x100000)
+#define TOLD	(FAKE_RAM_BASE + 0x110000)
+#define C_RX	2
+#define C_TX	3
+#define NEEDS_RESET 0x40
+
+struct chardev {
+	pthread_mutex_t lock;
+	size_t room;
+	char output[256], input[256];
+	size_t out_len, in_pos, in_len;
+	bool open, lossless;
+	const struct chardev_client *client;
+	void *opaque;
+};
+
+void chardev_set_client(struct chardev *c, const struct chardev_client *client,
+			void *opaque)
+{
+	c->client = client;
+	c->opaque = opaque;
+}
+
+size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len)
+{
+	pthread_mutex_lock(&c->lock);
+	if (len > c->room)
+		len = c->room;
+	memcpy(c->output + c->out_len, data, len);
+	c->out_len += len;
+	c->room -= len;
+	pthread_mutex_unlock(&c->lock);
+	return len;
+}
+
+size_t chardev_read(struct chardev *c, uint8_t *data, size_t len)
+{
+	pthread_mutex_lock(&c->lock);
+	if (len > c->in_len - c->in_pos)
+		len = c->in_len - c->in_pos;
+	memcpy(data, c->input + c->in_pos, len);
+	c->in_pos += len;
+	pthread_mutex_unlock(&c->lock);
+	return len;
+}
+
+bool chardev_is_open(struct chardev *c)
+{
+	bool open;
+
+	pthread_mutex_lock(&c->lock);
+	open = c->open;
+	pthread_mutex_unlock(&c->lock);
+	return open;
+}
+
+void chardev_set_lossless(struct chardev *c, bool on)
+{
+	c->lossless = on;
+}
+
+static void type(struct chardev *c, const char *text)
+{
+	pthread_mutex_lock(&c->lock);
+	memcpy(c->input + c->in_len, text, strlen(text));
+	c->in_len += strlen(text);
+	pthread_mutex_unlock(&c->lock);
+	c->client->input_ready(c->opaque);
+}
+
+static void make_room(struct chardev *c, size_t room)
+{
+	pthread_mutex_lock(&c->lock);
+	c->room = room;
+	pthread_mutex_unlock(&c->lock);
+	c->client->output_ready(c->opaque);
+}
+
+static void set_open(struct chardev *c, bool on)
+{
+	pthread_mutex_lock(&c->lock);
+	c->open = on;
+	pthread_mutex_unlock(&c->lock);
+	c->client->connected(c->opaque, on);
+}
+
+struct fixture {
+	struct chardev cd[PORTS];
+	struct fake_ram ram;
+	struct iothread *thread;
+	struct virtio_device *d;
+	struct fake_irq irq;
+	struct fake_queue q[QUEUES];
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error e;
+
+	for (int i = 0; i < PORTS; i++) {
+		pthread_mutex_init(&f->cd[i].lock, NULL);
+		f->cd[i].room = sizeof(f->cd[i].output);
+	}
+	fake_ram_init(&f->ram);
+	assert_int_equal(iothread_create(&f->thread, "io"), 0);
+	assert_int_equal(virtio_serial_create(&f->d, PORTS, f->ram.mem,
+					      iothread_loop(f->thread), &e), 0);
+	fake_irq_init(&f->irq, f->d);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	virtio_device_destroy(f->d);
+	for (int i = 0; i < PORTS; i++)
+		assert_null(f->cd[i].client);
+	iothread_destroy(f->thread);
+	fake_ram_deinit(&f->ram);
+	free(f);
+	return 0;
+}
+
+static void start(struct fixture *f)
+{
+	for (unsigned int i = 0; i < QUEUES; i++)
+		fake_queue_init(&f->q[i], &f->ram, RING(i), 64);
+	assert_int_equal(fake_start(f->d, UINT64_MAX, f->q, QUEUES), 15);
+}
+
+static void add(struct fixture *f, unsigned int nr, const char *name,
+		bool console)
+{
+	assert_int_equal(virtio_serial_add(f->d, nr, name, console,
+					   &f->cd[nr]), 0);
+}
+
+/* Buffers to be told in. */
+static void listen_to(struct fixture *f, unsigned int count, uint32_t len)
+{
+	for (unsigned int i = 0; i < count; i++)
+		fake_add(&f->q[C_RX], &(struct fake_buffer){
+			 TOLD + 64 * (gpa_t)f->q[C_RX].next_desc, len, true },
+			 1);
+	fake_kick(f->d, C_RX);
+}
+
+static void say(struct fixture *f, uint32_t id, uint16_t event, uint16_t value)
+{
+	const struct virtio_console_control c = { id, event, value };
+	uint32_t used, len;
+
+	memcpy(fake_ptr(&f->ram, DATA), &c, sizeof(c));
+	fake_add(&f->q[C_TX], &(struct fake_buffer){ DATA, sizeof(c), false },
+		 1);
+	fake_kick(f->d, C_TX);
+	assert_true(fake_used_wait(&f->q[C_TX], &f->irq, C_TX, &used, &len));
+}
+
+/* The next thing that the driver is told. */
+static void expect_told(struct fixture *f, uint32_t id, uint16_t event,
+			uint16_t value, const char *text)
+{
+	struct virtio_console_control c;
+	uint32_t used, len;
+	const char *p;
+
+	assert_true(fake_used_wait(&f->q[C_RX], &f->irq, C_RX, &used, &len));
+	p = fake_ptr(&f->ram, TOLD + 64 * (gpa_t)used);
+	memcpy(&c, p, sizeof(c));
+	assert_int_equal(len, sizeof(c) + strlen(text));
+	assert_int_equal(c.id, id);
+	assert_int_equal(c.event, event);
+	assert_int_equal(c.value, value);
+	assert_memory_equal(p + sizeof(c), text, strlen(text));
+}
+
+static void expect_silence(struct fixture *f)
+{
+	uint16_t seen = f->q[C_RX].used_idx;
+
+	usleep(20000);
+	assert_int_equal(fake_used_idx(&f->q[C_RX]), seen);
+}
+
+/* A port that the driver has open. */
+static void open_port(struct fixture *f, unsigned int nr)
+{
+	say(f, nr, VIRTIO_CONSOLE_PORT_READY, 1);
+	say(f, nr, VIRTIO_CONSOLE_PORT_OPEN, 1);
+}
+
+static void test_serial_ports_are_announced_named_and_opened(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t max[4];
+
+	add(f, 0, NULL, true);
+	add(f, 2, "org.example.agent", false);
+	assert_true(f->cd[2].lossless);
+	assert_false(f->cd[0].lossless);
+	virtio_reg_config_read(f->d, 4, max, 4);
+	assert_int_equal(max[0], PORTS);
+	start(f);
+	listen_to(f, 16, 64);
+	expect_silence(f);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	expect_told(f, 0, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	expect_told(f, 2, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	say(f, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect_told(f, 0, VIRTIO_CONSOLE_CONSOLE_PORT, 1, "");
+	expect_told(f, 0, VIRTIO_CONSOLE_PORT_OPEN, 1, "");
+	say(f, 2, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect_told(f, 2, VIRTIO_CONSOLE_PORT_NAME, 1, "org.example.agent");
+	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
+	set_open(&f->cd[2], true);
+	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 1, "");
+	set_open(&f->cd[2], false);
+	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
+	set_open(&f->cd[0], true);
+	expect_silence(f);
+}
+
+static void test_serial_data_passes_once_the_guest_listens(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t id, len;
+
+	add(f, 1, "a", false);
+	start(f);
+	listen_to(f, 16, 64);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	fake_add(&f->q[4], &(struct fake_buffer){ DATA + 64, 10, true }, 1);
+	fake_kick(f->d, 4);
+	type(&f->cd[1], "hello");
+	usleep(20000);
+	assert_int_equal(fake_used_idx(&f->q[4]), 0);
+	open_port(f, 1);
+	assert_true(fake_used_wait(&f->q[4], &f->irq, 4, &id, &len));
+	assert_int_equal(len, 5);
+	assert_memory_equal(fake_ptr(&f->ram, DATA + 64), "hello", 5);
+	/* Out, with a pause for a slow reader. */
+	make_room(&f->cd[1], 3);
+	memcpy(fake_ptr(&f->ram, DATA + 64), "abcdef", 6);
+	fake_add(&f->q[5], &(struct fake_buffer){ DATA + 64, 6, false }, 1);
+	fake_kick(f->d, 5);
+	usleep(20000);
+	assert_int_equal(fake_used_idx(&f->q[5]), 0);
+	make_room(&f->cd[1], 100);
+	assert_true(fake_used_wait(&f->q[5], &f->irq, 5, &id, &len));
+	assert_memory_equal(f->cd[1].output, "abcdef", 6);
+	assert_int_equal(f->cd[1].out_len, 6);
+}
+
+static void test_serial_ports_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t id, len;
+
+	start(f);
+	listen_to(f, 32, 64);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	expect_silence(f);
+	add(f, 1, "a", false);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	open_port(f, 1);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_NAME, 1, "a");
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
+	/* What waits for its reader does not wait for ever. */
+	make_room(&f->cd[1], 0);
+	fake_add(&f->q[5], &(struct fake_buffer){ DATA + 64, 6, false }, 1);
+	fake_kick(f->d, 5);
+	virtio_serial_remove(f->d, 1);
+	assert_null(f->cd[1].client);
+	assert_false(f->cd[1].lossless);
+	assert_true(fake_used_wait(&f->q[5], &f->irq, 5, &id, &len));
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_REMOVE, 1, "");
+	/* So does what comes later. */
+	fake_add(&f->q[5], &(struct fake_buffer){ DATA + 64, 6, false }, 1);
+	fake_kick(f->d, 5);
+	assert_true(fake_used_wait(&f->q[5], &f->irq, 5, &id, &len));
+	add(f, 1, "b", false);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_NAME, 1, "b");
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
+	/* A reset forgets all that the driver knew, and nothing of the port. */
+	virtio_reg_status_write(f->d, 0);
+	start(f);
+	listen_to(f, 4, 64);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+}
+
+static void test_serial_without_buffers_tells_later_and_in_order(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, 1, "a", false);
+	start(f);
+	for (int i = 0; i < 1000; i++)
+		say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	listen_to(f, 1, 64);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	for (int i = 0; i < 1000; i++)
+		say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	for (int i = 0; i < 3; i++) {
+		virtio_serial_remove(f->d, 1);
+		add(f, 1, "c", false);
+	}
+	listen_to(f, 8, 64);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_REMOVE, 1, "");
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	expect_silence(f);
+}
+
+static void test_serial_nonsense_is_passed_over(void **state)
+{
+	static const uint16_t events[] = {
+		VIRTIO_CONSOLE_PORT_ADD, VIRTIO_CONSOLE_PORT_REMOVE,
+		VIRTIO_CONSOLE_PORT_READY, VIRTIO_CONSOLE_CONSOLE_PORT,
+		VIRTIO_CONSOLE_RESIZE, VIRTIO_CONSOLE_PORT_OPEN,
+		VIRTIO_CONSOLE_PORT_NAME, 8, 0xffff,
+	};
+	static const uint32_t ids[] = { 0, 1, 2, 3, 31, 32, UINT32_MAX };
+	struct fixture *f = *state;
+	uint32_t used, len;
+
+	add(f, 1, "a", false);
+	start(f);
+	listen_to(f, 32, 64);
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		for (size_t j = 0; j < sizeof(events) / sizeof(events[0]); j++)
+			say(f, ids[i], events[j], 1);
+	for (uint32_t n = 0; n < 8; n++) {
+		fake_add(&f->q[C_TX], &(struct fake_buffer){ DATA, n, false },
+			 1);
+		fake_kick(f->d, C_TX);
+		assert_true(fake_used_wait(&f->q[C_TX], &f->irq, C_TX, &used,
+					   &len));
+	}
+	expect_silence(f);
+	/* A port that it has not heard of is neither ready nor open. */
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+	expect_silence(f);
+	assert_int_equal(virtio_reg_status(f->d), 15);
+}
+
+static void test_serial_short_buffers_get_what_fits(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t used, len;
+
+	add(f, 1, "name", false);
+	start(f);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	listen_to(f, 1, 3);
+	assert_true(fake_used_wait(&f->q[C_RX], &f->irq, C_RX, &used, &len));
+	assert_int_equal(len, 3);
+	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	listen_to(f, 1, 10);
+	expect_told(f, 1, VIRTIO_CONSOLE_PORT_NAME, 1, "na");
+}
+
+static void test_serial_wrong_direction_breaks_device(void **state)
+{
+	static const struct {
+		unsigned int queue;
+		bool writable;
+	} rows[] = {
+		{ C_RX, false }, { C_TX, true }, { 5, true }, { 7, true },
+	};
+	struct fixture *f = *state;
+
+	add(f, 1, "a", false);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		start(f);
+		if (rows[i].queue > C_TX)
+			listen_to(f, 4, 64);
+		say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+		/* Port 2 is not there: anything is used up. */
+		fake_add(&f->q[rows[i].queue], &(struct fake_buffer){
+			 DATA, 4, rows[i].writable }, 1);
+		fake_kick(f->d, rows[i].queue);
+		if (rows[i].queue == 7) {
+			usleep(20000);
+			assert_int_equal(virtio_reg_status(f->d), 15);
+		} else {
+			assert_true(fake_irq_wait(&f->irq.config));
+			assert_int_equal(virtio_reg_status(f->d),
+					 15 | NEEDS_RESET);
+		}
+		virtio_reg_status_write(f->d, 0);
+	}
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_serial_ports_are_announced_named_and_opened),
+		T(test_serial_data_passes_once_the_guest_listens),
+		T(test_serial_ports_come_and_go),
+		T(test_serial_without_buffers_tells_later_and_in_order),
+		T(test_serial_nonsense_is_passed_over),
+		T(test_serial_short_buffers_get_what_fits),
+		T(test_serial_wrong_direction_breaks_device),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
