@@ -26,6 +26,7 @@ static const struct device_kind *const kinds[DEVICE_TYPES] = {
 	[DEVICE_9P] = &device_kind_9p,
 	[DEVICE_BALLOON] = &device_kind_balloon,
 	[DEVICE_MEM] = &device_kind_mem,
+	[DEVICE_SERIAL] = &device_kind_serial,
 };
 
 static const char *key_of(enum device_type type, const char *id,

@@ -40,6 +40,7 @@ enum device_type {
 	DEVICE_9P,		/* config: struct config_9p */
 	DEVICE_BALLOON,		/* config: struct config_balloon; one at most */
 	DEVICE_MEM,		/* config: none, devices_params.hot_memory */
+	DEVICE_SERIAL,		/* config: struct config_serial */
 	DEVICE_TYPES,
 };
 

@@ -104,6 +104,10 @@ static int make_room(struct copy *k, const struct devices *devices,
 	size_t count = 1;
 
 	for (struct device *d = devices_first(devices); d; d = d->next) {
+		if (d->type == DEVICE_SERIAL)
+			return error_class_set(e, ERROR_NOT_SUPPORTED,
+					       -EOPNOTSUPP, "a virtio-serial "
+					       "cannot be saved");
 		if (!device_key(d))
 			return error_class_set(e, ERROR_NOT_SUPPORTED,
 					       -EOPNOTSUPP, "a %s without an id "

@@ -409,6 +409,8 @@ void vm_destroy(struct vm *vm)
 	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
 	iothread_pool_destroy(vm->io);
+	vm_ports_free(vm);
+	vm_chardevs_destroy(vm);
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);
 	vm_memory_deinit(vm);

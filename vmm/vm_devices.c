@@ -68,6 +68,7 @@ void vm_device_force_remove(struct vm *vm, struct device *device)
 	bool named = device->id;
 
 	snprintf(id, sizeof(id), "%s", named ? device->id : "");
+	vm_ports_drop(vm, device);
 	devices_remove(vm->devices, device);
 	pthread_mutex_lock(&vm->machine_lock);
 	vm->ejected[bus] &= ~(1u << slot);

@@ -85,6 +85,9 @@ struct vm {
 	bool cpu_removing[CONFIG_MAX_CPUS];	/* the guest was asked */
 	char *cpu_ids[CONFIG_MAX_CPUS];		/* NULL: cpuN */
 
+	struct vm_chardev *chardevs;		/* vm_chardev.c */
+	struct vm_port *ports;			/* vm_serial.c */
+
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
 	bool tables_stale;	/* devices have changed before the first run */
@@ -105,6 +108,17 @@ void vm_devices_deinit(struct vm *vm);
 void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot);
 /* A reset: what the guest was asked to let go is gone when it starts anew. */
 void vm_devices_settle(struct vm *vm);
+
+/* vm_chardev.c: after the devices. */
+void vm_chardevs_destroy(struct vm *vm);
+/* The one with this id becomes, or is no longer, somebody's. */
+struct chardev *vm_chardev_claim(struct vm *vm, const char *id,
+				 struct error *e);
+void vm_chardev_release(struct vm *vm, const struct chardev *cd);
+
+/* vm_serial.c: the device goes, and with it its ports. */
+void vm_ports_drop(struct vm *vm, const struct device *device);
+void vm_ports_free(struct vm *vm);
 
 /* vm_cpus.c */
 int vm_cpus_init(struct vm *vm, struct error *e);

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "vm_chardev.h"
 #include "vm_cpus.h"
+#include "vm_serial.h"
 
 #define PATIENCE_MS 20000
 
@@ -298,6 +300,84 @@ void vm_disk_count(const struct device *device,
 		.flushes = { 11, 0, 12, 13, 14 },
 		.discards = { 15, 16, 17, 18, 19 }, .write_end_bytes = 20,
 	};
+}
+
+/* ---- its character back ends and ports ---- */
+
+static struct fake_chardev *find_chardev(struct vm *vm, const char *id)
+{
+	for (unsigned int i = 0; i < vm->chardev_count; i++)
+		if (!strcmp(vm->chardevs[i].id, id))
+			return &vm->chardevs[i];
+	return NULL;
+}
+
+int vm_chardev_add(struct vm *vm, const char *id, const struct config_char *c,
+		   struct error *e)
+{
+	struct fake_chardev *f = &vm->chardevs[vm->chardev_count];
+
+	if (find_chardev(vm, id))
+		return error_set(e, -EEXIST, "Chardev '%s' exists", id);
+	snprintf(f->id, sizeof(f->id), "%s", id);
+	f->config = *c;
+	snprintf(f->path, sizeof(f->path), "%s%s",
+		 c->kind == CHAR_UNIX ? "unix:" :
+		 c->kind == CHAR_FILE ? "file:" :
+		 c->kind == CHAR_PTY ? "pty:/dev/pts/7" : "null",
+		 c->path ? c->path : "");
+	vm->chardev_count++;
+	return 0;
+}
+
+int vm_chardev_remove(struct vm *vm, const char *id, struct error *e)
+{
+	struct fake_chardev *f = find_chardev(vm, id);
+
+	if (!f)
+		return error_set(e, -ENOENT, "Chardev '%s' not found", id);
+	*f = vm->chardevs[--vm->chardev_count];
+	return 0;
+}
+
+bool vm_chardev_info(const struct vm *vm, size_t index,
+		     struct vm_chardev_info *out)
+{
+	const struct fake_chardev *f = &vm->chardevs[index];
+
+	if (index >= vm->chardev_count)
+		return false;
+	*out = (struct vm_chardev_info){ .id = f->id, .label = f->path,
+					 .used = f->used };
+	return true;
+}
+
+int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
+		struct error *e)
+{
+	if (refused(vm, "port", e))
+		return -EPERM;
+	snprintf(vm->port.id, sizeof(vm->port.id), "%s", spec->id);
+	snprintf(vm->port.bus, sizeof(vm->port.bus), "%s",
+		 spec->bus ? spec->bus : "");
+	snprintf(vm->port.name, sizeof(vm->port.name), "%s",
+		 spec->name ? spec->name : "");
+	snprintf(vm->port.chardev, sizeof(vm->port.chardev), "%s",
+		 spec->chardev);
+	vm->port.nr = spec->nr;
+	vm->port.console = spec->console;
+	return 0;
+}
+
+bool vm_port_exists(const struct vm *vm, const char *id)
+{
+	return *id && !strcmp(vm->port.id, id);
+}
+
+void vm_port_remove(struct vm *vm, const char *id)
+{
+	vm->port.id[0] = '\0';
+	fake_vm_event(vm, VM_EVENT_DEVICE_DELETED, false, id);
 }
 
 int vm_stop(struct vm *vm, struct error *e)

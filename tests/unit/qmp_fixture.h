@@ -40,6 +40,17 @@ struct vm {
 	struct vm_mem_info mem;	/* no id: none */
 	uint64_t set_bytes;	/* by memory-set */
 	uint64_t available_bytes;	/* what it said last */
+	struct fake_chardev {
+		char id[32], path[64];
+		struct config_char config;
+		bool used;
+	} chardevs[4];
+	unsigned int chardev_count;
+	struct {
+		char id[32], bus[32], name[32], chardev[32];
+		int nr;
+		bool console;
+	} port;			/* the last one; id "": none */
 	struct config_net nic;	/* that nic-update gave, strings copied */
 };
 

@@ -245,7 +245,8 @@ static void test_file_full_file_system_drops_and_counts(void **state)
 static void test_file_missing_directory_names_the_path(void **state)
 {
 	struct fixture *f = *state;
-	struct config_char cfg = { CHAR_FILE, (char *)"/nowhere/at/all" };
+	struct config_char cfg = { .kind = CHAR_FILE,
+				   .path = (char *)"/nowhere/at/all" };
 	struct error e;
 
 	assert_int_equal(chardev_create(&f->c, &cfg, f->loop, NULL, NULL, &e),
@@ -527,7 +528,7 @@ static void test_listener_stale_socket_is_replaced(void **state)
 static void test_listener_live_socket_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
-	struct config_char cfg = { CHAR_UNIX, f->path };
+	struct config_char cfg = { .kind = CHAR_UNIX, .path = f->path };
 	struct chardev *other = NULL;
 	struct error e;
 

@@ -302,11 +302,14 @@ static void test_validate_contradictions_are_refused(void **state)
 	c.console.kind = CHAR_STDIO;
 	refused(&c, "stdio");
 	start(&c);
-	c.serial = (struct config_char){ CHAR_UNIX, strdup("/x") };
-	c.console = (struct config_char){ CHAR_UNIX, strdup("/x") };
+	c.serial = (struct config_char){ .kind = CHAR_UNIX,
+					  .path = strdup("/x") };
+	c.console = (struct config_char){ .kind = CHAR_UNIX,
+					  .path = strdup("/x") };
 	refused(&c, "/x");
 	start(&c);
-	c.serial = (struct config_char){ CHAR_UNIX, strdup("/x") };
+	c.serial = (struct config_char){ .kind = CHAR_UNIX,
+					  .path = strdup("/x") };
 	c.monitor.path = strdup("/x");
 	refused(&c, "/x");
 	start(&c);
@@ -350,11 +353,11 @@ static void test_validate_same_file_twice_is_refused(void **state)
 		const char *other = pairs[i / 4].other;
 
 		start(&c);
-		c.serial = (struct config_char){ CHAR_FILE,
-						 strdup(pairs[i / 4].serial) };
+		c.serial = (struct config_char){ .kind = CHAR_FILE,
+						 .path = strdup(pairs[i / 4].serial) };
 		if (i % 4 == 0)
-			c.console = (struct config_char){ CHAR_FILE,
-							  strdup(other) };
+			c.console = (struct config_char){ .kind = CHAR_FILE,
+							  .path = strdup(other) };
 		else if (i % 4 == 1)
 			c.exit_report = strdup(other);
 		else if (i % 4 == 2)

@@ -13,6 +13,7 @@
 #include "virtio/9p.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/serial.h"
 #include "virtio/pmem.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_pci.h"
@@ -132,6 +133,13 @@ int virtio_console_create(struct virtio_device **out, struct chardev *cd,
 {
 	(void)cd;
 	return create(out, 'C', mem, loop, e);
+}
+
+int virtio_serial_create(struct virtio_device **out, unsigned int max_ports,
+			 struct guest_mem *mem, struct loop *loop,
+			 struct error *e)
+{
+	return create(out, (char)('0' + max_ports), mem, loop, e);
 }
 
 int virtio_rng_create(struct virtio_device **out, const char *source,

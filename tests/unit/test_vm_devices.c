@@ -51,6 +51,12 @@ int devices_add(struct devices *d, const struct device_spec *spec,
 	return 0;
 }
 
+void vm_ports_drop(struct vm *vm, const struct device *device)
+{
+	(void)vm;
+	(void)device;
+}
+
 void devices_remove(struct devices *d, struct device *device)
 {
 	struct device **link = &d->first;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Output into a file, loop's thread (main). The file is emptied at the start
- * and then appended to, so that others may write to it or empty it. What does
+ * Output into a file, loop's thread (main). The file is emptied at the start,
+ * unless the configuration says otherwise, and then appended to, so that others may write to it or empty it. What does
  * not fit on its file system is dropped.
  */
 #include <errno.h>
@@ -15,8 +15,8 @@ static int file_open(struct chardev *c, const struct config_char *cfg,
 	int fd, ret;
 
 	/* O_NONBLOCK: the path may be a FIFO or a terminal. */
-	fd = open(cfg->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND |
-		  O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+	fd = open(cfg->path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK |
+		  O_NOCTTY | O_CLOEXEC | (cfg->append ? 0 : O_TRUNC), 0666);
 	if (fd < 0) {
 		ret = -errno;
 		if (ret == -ENXIO)

@@ -31,6 +31,12 @@ enum config_char_kind {
 struct config_char {
 	enum config_char_kind kind;
 	char *path;		/* file, unix */
+	bool append;		/* file: what is there stays */
+};
+
+/* A virtio-serial, of the monitor: its ports come later. */
+struct config_serial {
+	unsigned int max_ports;
 };
 
 struct config_memory {

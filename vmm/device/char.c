@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The virtio console and the entropy source. */
+/* The virtio console, the one with many ports, and the entropy source. */
 #include "device/kind.h"
 
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "virtio/console.h"
 #include "virtio/rng.h"
+#include "virtio/serial.h"
 
 static int boot_console(const struct device_boot *b, struct error *e)
 {
@@ -27,6 +28,32 @@ const struct device_kind device_kind_console = {
 	.name = "console",
 	.boot = boot_console,
 	.create = create_console,
+};
+
+static int create_serial(struct virtio_device **out,
+			 const struct devices_params *p, const char *id,
+			 const void *config, struct error *e)
+{
+	const struct config_serial *c = config;
+
+	(void)id;
+	return virtio_serial_create(out, c->max_ports, p->mem, p->io_loop, e);
+}
+
+static void *copy_serial(const void *config)
+{
+	struct config_serial *copy = malloc(sizeof(*copy));
+
+	if (copy)
+		*copy = *(const struct config_serial *)config;
+	return copy;
+}
+
+const struct device_kind device_kind_serial = {
+	.name = "serial",
+	.create = create_serial,
+	.config_copy = copy_serial,
+	.config_free = free,
 };
 
 static int boot_rng(const struct device_boot *b, struct error *e)

@@ -36,7 +36,7 @@ struct device_kind {
 extern const struct device_kind device_kind_disk, device_kind_net,
 	device_kind_console, device_kind_rng, device_kind_pmem,
 	device_kind_vsock, device_kind_9p, device_kind_balloon,
-	device_kind_mem;
+	device_kind_mem, device_kind_serial;
 
 static inline int device_boot(const struct device_boot *b,
 			      enum device_type type, const char *id,

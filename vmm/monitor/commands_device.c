@@ -7,6 +7,7 @@
 #include "monitor/drivers.h"
 #include "monitor/objects.h"
 #include "vm_cpus.h"
+#include "vm_serial.h"
 
 /* ---- rng ----------------------------------------------------------------- */
 
@@ -40,14 +41,28 @@ static int add_rng(struct session *s, struct json_object *args,
 /* ---- the table ----------------------------------------------------------- */
 
 const struct driver drivers[] = {
-	{ "virtio-blk-pci", driver_blk_props, driver_blk_add },
-	{ "virtio-net-pci", driver_net_props, driver_net_add },
-	{ "virtio-rng-pci", rng_props, add_rng },
-	{ "host-x86_64-cpu", driver_cpu_props, driver_cpu_add },
-	{ "virtio-balloon-pci", driver_balloon_props, driver_balloon_add },
-	{ "vhost-vsock-pci", driver_vsock_props, driver_vsock_add },
-	{ "virtio-pmem-pci", driver_pmem_props, driver_pmem_add },
-	{ "virtio-9p-pci", driver_9p_props, driver_9p_add },
+	{ .name = "virtio-blk-pci", .props = driver_blk_props,
+	  .add = driver_blk_add },
+	{ .name = "virtio-net-pci", .props = driver_net_props,
+	  .add = driver_net_add },
+	{ .name = "virtio-rng-pci", .props = rng_props,
+	  .add = add_rng },
+	{ .name = "host-x86_64-cpu", .props = driver_cpu_props,
+	  .add = driver_cpu_add },
+	{ .name = "virtio-balloon-pci", .props = driver_balloon_props,
+	  .add = driver_balloon_add },
+	{ .name = "vhost-vsock-pci", .props = driver_vsock_props,
+	  .add = driver_vsock_add },
+	{ .name = "virtio-pmem-pci", .props = driver_pmem_props,
+	  .add = driver_pmem_add },
+	{ .name = "virtio-9p-pci", .props = driver_9p_props,
+	  .add = driver_9p_add },
+	{ .name = "virtio-serial-pci", .props = driver_serial_props,
+	  .add = driver_serial_add },
+	{ .name = "virtserialport", .props = driver_port_props,
+	  .no_slot = true, .add = driver_port_add },
+	{ .name = "virtconsole", .props = driver_port_props,
+	  .no_slot = true, .add = driver_virtconsole_add },
 	{ 0 },
 };
 
@@ -162,6 +177,12 @@ static const struct driver *find_driver(const char *name)
 	return NULL;
 }
 
+static bool id_taken(const struct vm *vm, const char *id)
+{
+	return vm_device_find(vm, id) || vm_cpu_find(vm, id) >= 0 ||
+	       vm_port_exists(vm, id);
+}
+
 static int device_add(struct session *s, struct json_object *args,
 		      struct json_object **result, struct error *e)
 {
@@ -179,11 +200,10 @@ static int device_add(struct session *s, struct json_object *args,
 		return ret;
 	spec.id = prop_string(args, "id");
 	ret = id_check(spec.id, "id", e);
-	if (!ret && spec.id && (vm_device_find(s->monitor->vm, spec.id) ||
-				vm_cpu_find(s->monitor->vm, spec.id) >= 0))
+	if (!ret && spec.id && id_taken(s->monitor->vm, spec.id))
 		ret = error_set(e, -EEXIST, "Duplicate device ID '%s'",
 				spec.id);
-	if (!ret)
+	if (!ret && !driver->no_slot)
 		ret = parse_place(args, &spec, e);
 	return ret ? ret : driver->add(s, args, spec, e);
 }
@@ -202,6 +222,10 @@ static int device_del(struct session *s, struct json_object *args,
 	cpu = vm_cpu_find(s->monitor->vm, id);
 	if (cpu >= 0)
 		return vm_cpu_remove(s->monitor->vm, (unsigned int)cpu, e);
+	if (vm_port_exists(s->monitor->vm, id)) {
+		vm_port_remove(s->monitor->vm, id);
+		return 0;
+	}
 	device = vm_device_find(s->monitor->vm, id);
 	if (!device)
 		return error_class_set(e, ERROR_DEVICE_NOT_FOUND, -ENOENT,

@@ -182,41 +182,6 @@ static int query_hotpluggable_cpus(struct session *s, struct json_object *args,
 	return 0;
 }
 
-static struct json_object *chardev_json(const char *label,
-					const struct config_char *c)
-{
-	static const char *const kinds[] = {
-		[CHAR_STDIO] = "stdio", [CHAR_NULL] = "null",
-		[CHAR_FILE] = "file", [CHAR_UNIX] = "unix", [CHAR_PTY] = "pty",
-	};
-	struct json_object *o = json_object_new_object();
-	char name[300];
-
-	snprintf(name, sizeof(name), "%s%s%s", kinds[c->kind],
-		 c->path ? ":" : "", c->path ? c->path : "");
-	json_object_object_add(o, "label", json_object_new_string(label));
-	json_object_object_add(o, "filename", json_object_new_string(name));
-	json_object_object_add(o, "frontend-open", json_object_new_boolean(1));
-	return o;
-}
-
-static int query_chardev(struct session *s, struct json_object *args,
-			 struct json_object **result, struct error *e)
-{
-	const struct vm_config *c = vm_config(s->monitor->vm);
-
-	(void)args;
-	(void)e;
-	*result = json_object_new_array();
-	if (c->serial.kind != CHAR_NONE)
-		json_object_array_add(*result,
-				      chardev_json("serial0", &c->serial));
-	if (c->console.kind != CHAR_NONE)
-		json_object_array_add(*result,
-				      chardev_json("console0", &c->console));
-	return 0;
-}
-
 static const struct command commands[] = {
 	{
 		.name = "query-status",
@@ -246,10 +211,6 @@ static const struct command commands[] = {
 		.name = "query-hotpluggable-cpus",
 		.help = "The places for vCPUs, and which are taken",
 		.run = query_hotpluggable_cpus,
-	}, {
-		.name = "query-chardev",
-		.help = "The back ends of the serial port and the console",
-		.run = query_chardev,
 	},
 };
 

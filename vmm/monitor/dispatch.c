@@ -32,6 +32,7 @@ const struct command_group *const command_groups[] = {
 	&memory_commands,
 	&save_commands,
 	&cpu_commands,
+	&chardev_commands,
 	NULL,
 };
 

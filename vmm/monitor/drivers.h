@@ -10,6 +10,7 @@
 struct driver {
 	const char *name;
 	const struct prop *props;	/* its own, checked before add() */
+	bool no_slot;			/* its bus is not PCI: spec has no place */
 	/*
 	 * Adds the device. spec has id and place; type and config are to be
 	 * filled in, then vm_device_add().
@@ -55,5 +56,14 @@ int driver_net_add(struct session *s, struct json_object *args,
 extern const struct prop driver_vsock_props[];
 int driver_vsock_add(struct session *s, struct json_object *args,
 		     struct device_spec spec, struct error *e);
+
+/* drivers_serial.c */
+extern const struct prop driver_serial_props[], driver_port_props[];
+int driver_serial_add(struct session *s, struct json_object *args,
+		      struct device_spec spec, struct error *e);
+int driver_port_add(struct session *s, struct json_object *args,
+		    struct device_spec spec, struct error *e);
+int driver_virtconsole_add(struct session *s, struct json_object *args,
+			   struct device_spec spec, struct error *e);
 
 #endif

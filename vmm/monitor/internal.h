@@ -165,6 +165,7 @@ extern const struct command_group vsock_commands;
 extern const struct command_group memory_commands;
 extern const struct command_group save_commands;
 extern const struct command_group cpu_commands;
+extern const struct command_group chardev_commands;
 
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];

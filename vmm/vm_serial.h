@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* Ports of virtio-serial devices, which come and go. Main thread. */
+#ifndef MOTE_VM_SERIAL_H
+#define MOTE_VM_SERIAL_H
+
+#include <stdbool.h>
+
+#include "error.h"
+
+struct vm;
+
+struct vm_port_spec {
+	const char *id;		/* NULL: none, it goes with its device */
+	const char *bus;	/* "ID.0" of its device; NULL: the first one */
+	int nr;			/* -1: the next free; 0 is a console's */
+	const char *name;	/* what the guest knows it by; NULL: none */
+	const char *chardev;	/* see vm_chardev.h */
+	bool console;
+};
+
+/* -ENOENT: no such bus or chardev; -EEXIST: the number or name is taken; -ENOSPC,
+ * -EBUSY: the chardev is; -ERANGE: the number. Nothing has changed then. */
+int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
+		struct error *e);
+bool vm_port_exists(const struct vm *vm, const char *id);
+/* At once: the guest is told, not asked. VM_EVENT_DEVICE_DELETED follows. */
+void vm_port_remove(struct vm *vm, const char *id);
+
+#endif
