@@ -8,6 +8,7 @@
 #include "monitor/framing.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "utf8.h"
@@ -43,6 +44,7 @@ static void restart(struct framer *f, enum framer_mode mode)
 	}
 	f->mode = mode;
 	f->len = 0;
+	f->members = 0;
 	if (mode == FRAMER_SKIP_MESSAGE)
 		return;
 	f->depth = 0;
@@ -78,6 +80,60 @@ static enum framer_result put(struct framer *f, char c, struct error *e)
 	return FRAMER_MORE;
 }
 
+static size_t count_members(struct json_object *o)
+{
+	size_t n = 0;
+
+	if (json_object_is_type(o, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			n += count_members(json_object_array_get_idx(o, i));
+	} else if (json_object_is_type(o, json_type_object)) {
+		n = (size_t)json_object_object_length(o);
+		json_object_object_foreach(o, key, value) {
+			(void)key;
+			n += count_members(value);
+		}
+	}
+	return n;
+}
+
+/* json-c has kept the last of members with one name. The first name that comes
+ * again is what the error says. */
+static enum framer_result fail_duplicate(struct framer *f, struct error *e)
+{
+	struct json_object *seen[FRAMER_MAX_DEPTH];
+	size_t depth = 0, start = 0, len = 0;
+	char name[64] = "";
+
+	for (size_t i = 0; i < f->len && !*name; i++) {
+		char c = f->buf[i];
+
+		if (c == '"') {
+			for (start = ++i; f->buf[i] != '"'; i++)
+				i += f->buf[i] == '\\';
+			len = i - start < sizeof(name) ? i - start :
+							 sizeof(name) - 1;
+		} else if (c == '{' || c == '[') {
+			seen[depth++] = json_object_new_object();
+		} else if (c == '}' || c == ']') {
+			json_object_put(seen[--depth]);
+		} else if (c == ':') {
+			snprintf(name, sizeof(name), "%.*s", (int)len,
+				 f->buf + start);
+			if (json_object_object_get_ex(seen[depth - 1], name,
+						      NULL))
+				break;
+			json_object_object_add(seen[depth - 1], name, NULL);
+			*name = '\0';
+		}
+	}
+	while (depth)
+		json_object_put(seen[--depth]);
+	restart(f, FRAMER_READ);
+	error_set(e, -EINVAL, "JSON parse error, duplicate key '%s'", name);
+	return FRAMER_ERROR;
+}
+
 /* The outermost bracket has been closed. */
 static enum framer_result end(struct framer *f, struct json_object **message,
 			      struct error *e)
@@ -99,6 +155,10 @@ static enum framer_result end(struct framer *f, struct json_object **message,
 	    json_tokener_get_parse_end(f->tokener) != f->len) {
 		json_object_put(o);
 		return fail(f, FRAMER_READ, e, json_tokener_error_desc(err));
+	}
+	if (count_members(o) != f->members) {
+		json_object_put(o);
+		return fail_duplicate(f, e);
 	}
 	restart(f, FRAMER_READ);
 	*message = o;
@@ -197,6 +257,9 @@ static enum framer_result in_message(struct framer *f, char c,
 		/* NaN, Infinity: json-c takes them, and an id comes back. */
 		return f->mode != FRAMER_READ ? FRAMER_MORE :
 		       fail(f, FRAMER_SKIP_MESSAGE, e, "invalid number");
+	case ':':
+		f->members++;
+		return put(f, c, e);
 	default:
 		return put(f, c, e);
 	}

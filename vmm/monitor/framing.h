@@ -34,6 +34,7 @@ struct framer {
 	uint64_t braces;	/* bit n: the bracket at depth n is a { */
 	char quote;		/* in a string that began with it; 0: not */
 	bool escape;		/* after a backslash in a string */
+	size_t members;		/* of the message's objects, by their colons */
 };
 
 enum framer_result {
