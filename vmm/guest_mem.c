@@ -18,6 +18,7 @@ struct table {
 
 struct guest_mem {
 	_Atomic(struct table *) table;
+	_Atomic(struct guest_mem_log *) log;	/* or NULL */
 };
 
 static struct table *table_new(size_t count)
@@ -146,6 +147,46 @@ int guest_mem_remove(struct guest_mem *m, gpa_t base)
 	return 0;
 }
 
+/* ---- the log ------------------------------------------------------------- */
+
+void guest_mem_set_log(struct guest_mem *m, struct guest_mem_log *log)
+{
+	atomic_store(&m->log, log);
+}
+
+struct guest_mem_log *guest_mem_get_log(const struct guest_mem *m)
+{
+	return atomic_load_explicit(&m->log, memory_order_acquire);
+}
+
+static void note(struct guest_mem_log *log, gpa_t gpa, uint64_t len_bytes)
+{
+	uint64_t page = gpa / GUEST_MEM_LOG_PAGE, last;
+
+	if (!len_bytes || __builtin_add_overflow(gpa, len_bytes - 1, &last))
+		return;
+	last /= GUEST_MEM_LOG_PAGE;
+	for (; page <= last && page < log->pages; page++) {
+		_Atomic uint64_t *word = &log->bits[page / 64];
+		uint64_t bit = 1ull << page % 64;
+
+		/* Most have been noted before: no need to own the line. */
+		if (!(atomic_load_explicit(word, memory_order_relaxed) & bit))
+			atomic_fetch_or_explicit(word, bit,
+						 memory_order_relaxed);
+	}
+}
+
+void guest_mem_written(const struct guest_mem *m, gpa_t gpa, uint64_t len_bytes)
+{
+	struct guest_mem_log *log = guest_mem_get_log(m);
+
+	if (log)
+		note(log, gpa, len_bytes);
+}
+
+/* ---- access -------------------------------------------------------------- */
+
 enum access { READ, WRITE };
 
 /*
@@ -228,6 +269,7 @@ int guest_mem_write(struct guest_mem *m, gpa_t gpa, const void *buf,
 		uint8_t *host = translate(t, gpa, len_bytes, WRITE, &run);
 
 		memcpy(host, from, run);
+		guest_mem_written(m, gpa, run);
 	}
 	return 0;
 }
@@ -243,6 +285,7 @@ int guest_mem_zero(struct guest_mem *m, gpa_t gpa, size_t len_bytes)
 		uint8_t *host = translate(t, gpa, len_bytes, WRITE, &run);
 
 		memset(host, 0, run);
+		guest_mem_written(m, gpa, run);
 	}
 	return 0;
 }
@@ -264,6 +307,8 @@ static int describe(const struct guest_mem *m, gpa_t gpa, size_t len_bytes,
 			return -EFAULT;
 		if (used == max)
 			return -E2BIG;
+		if (access == WRITE)
+			guest_mem_written(m, gpa, run);
 		iov[used++] = (struct iovec){ host, run };
 	}
 	return (int)used;

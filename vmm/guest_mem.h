@@ -75,6 +75,25 @@ void *guest_mem_ring(const struct guest_mem *m, gpa_t gpa, size_t len_bytes);
 /* True when every byte of the range is guest memory. */
 bool guest_mem_valid(const struct guest_mem *m, gpa_t gpa, uint64_t len_bytes);
 
+/*
+ * Which pages mote writes to: set while nobody is in any function here, NULL for
+ * none. What guest_mem_iov() describes counts as written. Rings do not: that is
+ * up to who writes there.
+ */
+struct guest_mem_log {
+	uint64_t pages;			/* from address 0 on */
+	_Atomic uint64_t bits[];	/* by any thread */
+};
+
+#define GUEST_MEM_LOG_PAGE 4096u
+
+void guest_mem_set_log(struct guest_mem *m, struct guest_mem_log *log);
+struct guest_mem_log *guest_mem_get_log(const struct guest_mem *m);
+/* What somebody has written, or will before the devices are quiet. Any thread;
+ * bytes that are no guest memory do not matter. */
+void guest_mem_written(const struct guest_mem *m, gpa_t gpa,
+		       uint64_t len_bytes);
+
 /* Region i in address order, or NULL past the last. */
 const struct guest_mem_region *guest_mem_region(const struct guest_mem *m,
 						 size_t i);

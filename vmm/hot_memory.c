@@ -6,11 +6,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "ram.h"
-
 /* Memory slots from here on; those of pmem come before. */
 #define FIRST_SLOT	512u
-#define MAX_SLOTS	128u
+#define MAX_SLOTS	(RAM_MAX_PARTS - RAM_MAX_RANGES)
 
 struct hot_memory {
 	struct guest_mem *mem;
@@ -21,6 +19,7 @@ struct hot_memory {
 	uint64_t step_bytes;		/* by which it opens */
 	unsigned int slots;
 	gpa_t slot_base[MAX_SLOTS];
+	uint64_t slot_bytes[MAX_SLOTS];
 };
 
 uint64_t hot_memory_room_bytes(const struct config_memory *c)
@@ -124,6 +123,7 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e)
 			       h->base + h->open_bytes, 0, host);
 		return error_errno(e, ret, "guest memory");
 	}
+	h->slot_bytes[h->slots] = len;
 	h->slot_base[h->slots++] = h->base + h->open_bytes;
 	h->open_bytes += len;
 	return 0;
@@ -133,6 +133,24 @@ void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
 		      uint64_t len_bytes)
 {
 	ram_discard(h->ram, ram_host(h->ram, 0) + offset, len_bytes);
+}
+
+unsigned int hot_memory_parts(const struct hot_memory *h,
+			      struct ram_part *parts)
+{
+	struct ram_part whole[RAM_MAX_RANGES];
+	uint8_t *host = ram_host(h->ram, 0);
+
+	ram_parts(h->ram, whole);
+	for (unsigned int i = 0; i < h->slots; i++)
+		parts[i] = (struct ram_part){
+			.host = host + (h->slot_base[i] - h->base),
+			.len_bytes = h->slot_bytes[i],
+			.anonymous = whole[0].anonymous,
+			.base = h->slot_base[i],
+			.slot = FIRST_SLOT + i,
+		};
+	return h->slots;
 }
 
 bool hot_memory_discard(const struct hot_memory *h, void *host,

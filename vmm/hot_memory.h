@@ -17,6 +17,7 @@
 #include "error.h"
 #include "guest_mem.h"
 #include "kvm/kvm.h"
+#include "ram.h"
 
 struct hot_memory;
 
@@ -43,6 +44,9 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e);
 /* The pages between two offsets, in what is open, are empty again. Any thread. */
 void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
 		      uint64_t len_bytes);
+/* As ram_parts(), one for each slot: RAM_MAX_PARTS - RAM_MAX_RANGES at most. */
+unsigned int hot_memory_parts(const struct hot_memory *h,
+			      struct ram_part *parts);
 /* As ram_discard(). */
 bool hot_memory_discard(const struct hot_memory *h, void *host,
 			uint64_t len_bytes);

@@ -328,9 +328,13 @@ bool ram_discard(const struct ram *r, void *host, uint64_t len_bytes)
 unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
 {
 	for (unsigned int i = 0; i < r->count; i++)
-		parts[i] = (struct ram_part){ r->host[i],
-					      r->ranges[i].len_bytes,
-					      r->fd < 0 };
+		parts[i] = (struct ram_part){
+			.host = r->host[i],
+			.len_bytes = r->ranges[i].len_bytes,
+			.anonymous = r->fd < 0,
+			.base = r->ranges[i].base,
+			.slot = i,
+		};
 	return r->count;
 }
 

@@ -16,6 +16,8 @@
 struct ram;
 
 #define RAM_MAX_RANGES 2
+/* With what may be added to it, in a memory slot each (hot_memory.h). */
+#define RAM_MAX_PARTS (RAM_MAX_RANGES + 128)
 
 /* A part of guest-physical space that RAM fills; together they hold it all. */
 struct ram_range {
@@ -49,6 +51,8 @@ struct ram_part {
 	void *host;
 	uint64_t len_bytes;
 	bool anonymous;		/* a page that was never touched is zeros */
+	gpa_t base;
+	uint32_t slot;		/* of KVM */
 };
 unsigned int ram_parts(const struct ram *r, struct ram_part *parts);
 

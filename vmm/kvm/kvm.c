@@ -128,6 +128,13 @@ int kvm_set_memory(struct kvm_vm *vm, uint32_t slot, uint32_t flags,
 	return result(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r));
 }
 
+int kvm_get_dirty_log(struct kvm_vm *vm, uint32_t slot, uint64_t *bits)
+{
+	struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = bits };
+
+	return result(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log));
+}
+
 int kvm_ioeventfd(struct kvm_vm *vm, uint64_t gpa, uint32_t len, bool match,
 		  uint64_t value, int fd, bool assign)
 {

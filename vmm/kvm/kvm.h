@@ -34,6 +34,10 @@ int kvm_check(const struct kvm_vm *vm, int capability);
 int kvm_set_memory(struct kvm_vm *vm, uint32_t slot, uint32_t flags,
 		   uint64_t gpa, uint64_t len_bytes, void *host);
 
+/* KVM_GET_DIRTY_LOG: a bit for each page of a slot that has
+ * KVM_MEM_LOG_DIRTY_PAGES, in whole words; KVM starts again. */
+int kvm_get_dirty_log(struct kvm_vm *vm, uint32_t slot, uint64_t *bits);
+
 /* KVM_IOEVENTFD on MMIO; len 0 matches any access width at the address,
  * otherwise value is matched too. */
 int kvm_ioeventfd(struct kvm_vm *vm, uint64_t gpa, uint32_t len, bool match,

@@ -223,6 +223,9 @@ void virtio_device_interrupts_changed(struct virtio_device *d);
 int virtio_device_activate(struct virtio_device *d,
 			   const struct virtqueue_state *states);
 
+/* Quiesced: what the device writes to without saying so each time goes to
+ * guest_mem's log. */
+void virtio_device_note_written(struct virtio_device *d);
 /* Registers, queues and the device's own state; quiesced. */
 void virtio_device_save(struct virtio_device *d, struct state_writer *w);
 /*

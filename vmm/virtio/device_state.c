@@ -17,6 +17,12 @@
 			 VIRTIO_CONFIG_S_NEEDS_RESET |			\
 			 VIRTIO_CONFIG_S_FAILED)
 
+void virtio_device_note_written(struct virtio_device *d)
+{
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		virtqueue_note_written(d->queues[i].vq);
+}
+
 void virtio_device_save(struct virtio_device *d, struct state_writer *w)
 {
 	state_put_u8(w, atomic_load(&d->status));

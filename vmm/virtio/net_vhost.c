@@ -86,7 +86,7 @@ int net_vhost_start(struct net_pair *p)
 
 	if (p->vhost_running || !rings_enabled(p) || !net_link_up(n))
 		return 0;
-	ret = vhost_prepare(&p->vhost, &n->dev);
+	ret = vhost_prepare(&p->vhost, &n->dev, true);
 	for (unsigned int i = 0; !ret && i < RINGS; i++)
 		ret = vhost_queue_start(&p->vhost, &p->vhost_queues[i], i,
 					&n->dev, 2 * p->index + i);

@@ -57,7 +57,16 @@ int vhost_features(const struct vhost *v, uint64_t *features)
 	return control(v, VHOST_GET_FEATURES, features);
 }
 
-static int set_memory(const struct vhost *v, const struct guest_mem *mem)
+/* Where the log ends the kernel must not write. */
+static bool in_log(const struct guest_mem_log *log,
+		   const struct guest_mem_region *r)
+{
+	return !log || (r->base + r->len_bytes) / GUEST_MEM_LOG_PAGE <=
+			       log->pages;
+}
+
+static int set_memory(const struct vhost *v, const struct guest_mem *mem,
+		      const struct guest_mem_log *log)
 {
 	const struct guest_mem_region *r;
 	struct vhost_memory *table;
@@ -77,7 +86,7 @@ static int set_memory(const struct vhost *v, const struct guest_mem *mem)
 		};
 
 		/* The kernel knows no difference between them. */
-		if (!r->readonly)
+		if (!r->readonly && in_log(log, r))
 			table->regions[table->nregions++] = region;
 	}
 	ret = control(v, VHOST_SET_MEM_TABLE, table);
@@ -85,15 +94,42 @@ static int set_memory(const struct vhost *v, const struct guest_mem *mem)
 	return ret;
 }
 
-int vhost_prepare(const struct vhost *v, const struct virtio_device *d)
+/* One bit for a page, from address 0 on: what guest_mem's log is, too. */
+static int set_log(const struct vhost *v, struct guest_mem_log *log)
 {
-	uint64_t features;
-	int ret = vhost_features(v, &features);
+	uint64_t base = (uintptr_t)log->bits;
 
-	features &= d->features;
-	if (!ret)
-		ret = control(v, VHOST_SET_FEATURES, &features);
-	return ret ? ret : set_memory(v, d->mem);
+	return control(v, VHOST_SET_LOG_BASE, &base);
+}
+
+static void all_written(const struct guest_mem *mem)
+{
+	const struct guest_mem_region *r;
+
+	for (size_t i = 0; (r = guest_mem_region(mem, i)); i++)
+		guest_mem_written(mem, r->base, r->len_bytes);
+}
+
+int vhost_prepare(const struct vhost *v, const struct virtio_device *d,
+		  bool logs)
+{
+	struct guest_mem_log *log = guest_mem_get_log(d->mem);
+	uint64_t features, can;
+	int ret = vhost_features(v, &can);
+
+	if (ret)
+		return ret;
+	features = can & d->features;
+	if (log && logs && can & UINT64_C(1) << VHOST_F_LOG_ALL) {
+		features |= UINT64_C(1) << VHOST_F_LOG_ALL;
+	} else {
+		all_written(d->mem);
+		log = NULL;
+	}
+	ret = set_memory(v, d->mem, log);
+	if (!ret && log)
+		ret = set_log(v, log);
+	return ret ? ret : control(v, VHOST_SET_FEATURES, &features);
 }
 
 static int set_rings(const struct vhost *v, unsigned int at,

@@ -33,9 +33,13 @@ int vhost_open(struct vhost *v, const char *path);
 int vhost_adopt(struct vhost *v, int fd);
 void vhost_close(struct vhost *v);
 int vhost_features(const struct vhost *v, uint64_t *features);
-/* The negotiated features that are the kernel's business, and the guest's memory
- * as it is now. */
-int vhost_prepare(const struct vhost *v, const struct virtio_device *d);
+/*
+ * The negotiated features that are the kernel's business, and the guest's memory
+ * as it is now, with guest_mem's log. logs: this kind tells what it writes; for
+ * one that does not, everything counts as written.
+ */
+int vhost_prepare(const struct vhost *v, const struct virtio_device *d,
+		  bool logs);
 
 /*
  * Queue at of the kernel's is queue index of d, enabled and external: hands its

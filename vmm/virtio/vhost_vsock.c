@@ -57,7 +57,9 @@ static void stop(struct vhost_vsock *s)
 
 static int start(struct vhost_vsock *s)
 {
-	int ret = s->vhost.fd < 0 ? -ENODEV : vhost_prepare(&s->vhost, &s->dev);
+	/* vhost/vsock.c asks vhost_get_vq_desc() for no log. */
+	int ret = s->vhost.fd < 0 ? -ENODEV :
+				    vhost_prepare(&s->vhost, &s->dev, false);
 
 	for (unsigned int i = 0; !ret && i < DATA_QUEUES; i++)
 		ret = vhost_queue_start(&s->vhost, &s->queues[i], i, &s->dev,

@@ -39,6 +39,7 @@ struct virtqueue {
 	const struct avail_ring *avail;
 	struct used_ring *used;
 	_Atomic uint16_t *avail_event;	/* follows used->ring */
+	gpa_t used_gpa;
 	uint16_t next_avail;		/* next head to take */
 	uint16_t avail_seen;		/* avail->idx when last looked at */
 	uint16_t next_used;		/* next used element to fill */
@@ -95,7 +96,17 @@ static int find_areas(struct virtqueue *q, const struct virtqueue_config *c)
 	q->avail = avail;
 	q->used = (void *)used;
 	q->avail_event = (void *)(used + event_at);
+	q->used_gpa = c->used;
 	return 0;
+}
+
+void virtqueue_note_written(const struct virtqueue *q)
+{
+	size_t used_bytes = sizeof(*q->used) + sizeof(uint16_t) +
+			    q->size * sizeof(q->used->ring[0]);
+
+	if (q->size)
+		guest_mem_written(q->mem, q->used_gpa, used_bytes);
 }
 
 int virtqueue_enable(struct virtqueue *q, const struct virtqueue_config *c)
@@ -127,6 +138,7 @@ int virtqueue_find_again(struct virtqueue *q, const struct virtqueue_config *c)
 
 void virtqueue_disable(struct virtqueue *q)
 {
+	virtqueue_note_written(q);
 	q->size = 0;
 	q->desc = NULL;
 	q->avail = NULL;

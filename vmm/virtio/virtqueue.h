@@ -69,6 +69,11 @@ int virtqueue_enable(struct virtqueue *q, const struct virtqueue_config *c);
 /* After guest memory has changed, with what it was enabled with: -EFAULT when
  * not all of it is there any more; it must then be disabled. */
 int virtqueue_find_again(struct virtqueue *q, const struct virtqueue_config *c);
+/*
+ * The device writes to the used area all the time: guest_mem's log gets it when
+ * somebody is about to look at it, who calls this, and when the queue is disabled.
+ */
+void virtqueue_note_written(const struct virtqueue *q);
 void virtqueue_disable(struct virtqueue *q);
 bool virtqueue_enabled(const struct virtqueue *q);
 uint16_t virtqueue_size(const struct virtqueue *q);
