@@ -162,8 +162,8 @@ static int check_document(const struct saved_vm *s, struct error *e)
 
 static int check_sections(const struct saved_vm *s, struct error *e)
 {
-	static const char *const once[] = { TAG_CONFIG, TAG_CPU, TAG_MACHINE,
-					    TAG_BOARD, TAG_MEMORY };
+	static const char *const once[] = { TAG_SAVE, TAG_CONFIG, TAG_CPU,
+					    TAG_MACHINE, TAG_BOARD, TAG_MEMORY };
 	const size_t count = sizeof(once) / sizeof(once[0]);
 	size_t known = count;
 
@@ -198,7 +198,8 @@ static int read_config(struct saved_vm *s, struct error *e)
 static int open_memory(struct saved_vm *s, const char *name, struct error *e)
 {
 	/* A template's RAM may be the beginning of a larger file. */
-	uint64_t longest = s->map.live ? UINT64_MAX : s->map.len_bytes;
+	uint64_t longest = s->map.kind == MEMORY_LIVE ? UINT64_MAX :
+							s->map.len_bytes;
 	struct stat st;
 	char *path;
 	int ret = 0;
@@ -240,7 +241,108 @@ static int read_memory(struct saved_vm *s, struct error *e)
 	return open_memory(s, name, e);
 }
 
-int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
+/* ---- what it builds on ------------------------------------------------------ */
+
+static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
+		    struct error *e);
+
+/* At one of the places where it may be. -ENOENT: there is nothing. */
+static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
+		    struct error *e)
+{
+	struct saved_vm *base;
+	int ret;
+
+	if (access(path, F_OK))
+		return -ENOENT;
+	ret = open_one(&base, path, depth + 1, e);
+	if (ret)
+		return error_prefix(e, ret, "the base of %s", s->path);
+	if (memcmp(base->identity.id, s->identity.base_id, DIRTY_ID_BYTES)) {
+		saved_vm_close(base);
+		return error_config(e, -ESTALE, "%s: section '%s': its base %s "
+				    "is another save than the one that it was "
+				    "made from", s->path, TAG_SAVE, path);
+	}
+	if (base->map.len_bytes > s->map.len_bytes) {
+		saved_vm_close(base);
+		return error_config(e, -EPROTO, "%s: section '%s': less memory "
+				    "than its base %s has", s->path, TAG_MEMORY,
+				    path);
+	}
+	s->base = base;
+	return 0;
+}
+
+/* Beside it, wherever both have gone together, or else where it was. */
+static int open_base(struct saved_vm *s, unsigned int depth, struct error *e)
+{
+	const char *absolute = s->identity.base_absolute;
+	char *path;
+	int ret;
+
+	if (s->identity.is_diff != (s->map.kind == MEMORY_DIFF))
+		return saved_vm_section_error(s, TAG_SAVE, 0,
+					      error_errno(e, -EPROTO,
+							  "malformed"), e);
+	if (!s->identity.is_diff)
+		return 0;
+	if (depth + 1 >= SAVED_MAX_LAYERS)
+		return error_config(e, -E2BIG, "%s: builds on more than %d "
+				    "saves: merge some", s->path,
+				    SAVED_MAX_LAYERS);
+	if (beside(s, s->identity.base_relative, &path))
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = try_base(s, path, depth, e);
+	if (ret == -ENOENT || ret == -ESTALE) {
+		int other = try_base(s, absolute, depth, e);
+
+		ret = other == -ENOENT ? ret : other;
+	}
+	if (ret == -ENOENT)
+		ret = error_config(e, ret, "%s: section '%s': its base is not "
+				   "there: neither %s nor %s", s->path,
+				   TAG_SAVE, path, absolute);
+	free(path);
+	return ret;
+}
+
+int saved_vm_layers(const struct saved_vm *s,
+		    struct memory_layer layers[SAVED_MAX_LAYERS],
+		    struct error *e)
+{
+	int count = 0;
+
+	for (const struct saved_vm *i = s; i; i = i->base)
+		count++;
+	if (count > SAVED_MAX_LAYERS)
+		return error_config(e, -E2BIG, "%s: too many bases", s->path);
+	for (int n = count; s; s = s->base)
+		layers[--n] = (struct memory_layer){
+			.fd = s->memory_fd, .map = &s->map, .name = s->path,
+		};
+	return count;
+}
+
+static int read_identity(struct saved_vm *s, struct error *e)
+{
+	const struct state_section *section =
+		state_view_find(&s->view, TAG_SAVE, 0);
+	struct state_reader r;
+	int ret;
+
+	state_reader_init(&r, section->data, section->len_bytes);
+	ret = save_identity_get(&s->identity, &r);
+	if (!ret)
+		return 0;
+	return saved_vm_section_error(s, TAG_SAVE, 0,
+				      error_errno(e, ret, "malformed"), e);
+}
+
+/* ---- all of it ------------------------------------------------------------- */
+
+static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
+		    struct error *e)
 {
 	struct saved_vm *s = calloc(1, sizeof(*s));
 	struct stat st;
@@ -264,6 +366,8 @@ int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
 	if (!ret)
 		ret = check_sections(s, e);
 	if (!ret)
+		ret = read_identity(s, e);
+	if (!ret)
 		ret = read_config(s, e);
 	if (!ret && directory)
 		ret = check_document(s, e);
@@ -271,6 +375,8 @@ int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
 		ret = read_devices(s, e);
 	if (!ret)
 		ret = read_memory(s, e);
+	if (!ret)
+		ret = open_base(s, depth, e);
 	if (ret) {
 		saved_vm_close(s);
 		return ret;
@@ -279,10 +385,16 @@ int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
 	return 0;
 }
 
+int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
+{
+	return open_one(out, path, 0, e);
+}
+
 void saved_vm_close(struct saved_vm *s)
 {
 	if (!s)
 		return;
+	saved_vm_close(s->base);
 	if (s->memory_fd >= 0)
 		close(s->memory_fd);
 	memory_map_deinit(&s->map);
@@ -303,6 +415,7 @@ int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 		 struct vm_config *c, struct error *e)
 {
 	uint32_t vcpus = state_view_count(&s->view, TAG_VCPU);
+	const struct saved_vm *lowest = s;
 
 	if (c->memory.size_bytes != s->map.len_bytes)
 		return error_config(e, -EINVAL, "%s: section '%s': is not as "
@@ -313,9 +426,12 @@ int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 				    "%u, the VM has %u", s->path, TAG_VCPU,
 				    vcpus, c->cpus.count);
 	s->mode = mode;
+	while (lowest->base)
+		lowest = lowest->base;
 	/* By its descriptor: the name may get another file at any time. */
 	if (mode == RESTORE_MAP &&
-	    asprintf(&c->memory.path, "/proc/self/fd/%d", s->memory_fd) < 0) {
+	    asprintf(&c->memory.path, "/proc/self/fd/%d", lowest->memory_fd) <
+		    0) {
 		c->memory.path = NULL;
 		return error_set(e, -ENOMEM, "out of memory");
 	}

@@ -9,9 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "save/directory.h"
 #include "snapshot_internal.h"
 #include "virtio/virtio_pci.h"
 #include "vm_internal.h"
@@ -28,12 +26,10 @@ static struct state_writer *section(struct state_file *f, const char *tag,
 	return w;
 }
 
-static int save_config(struct vm *vm, struct state_file *f, const char *text,
-		       struct error *e)
+static int save_config(struct state_file *f, const char *text, struct error *e)
 {
 	struct state_writer *w = section(f, TAG_CONFIG, 0, e);
 
-	(void)vm;
 	if (!w)
 		return -ENOMEM;
 	state_put_bytes(w, text, strlen(text));
@@ -102,157 +98,12 @@ static int save_state(struct vm *vm, struct state_file *f, struct error *e)
 	return ret;
 }
 
-static size_t memory_parts(const struct vm *vm, struct memory_part *parts)
+int snapshot_save(struct vm *vm, struct state_file *f, const char *config,
+		  struct error *e)
 {
-	struct ram_part ram[RAM_MAX_RANGES];
-	unsigned int count = ram_parts(vm->ram, ram);
+	int ret = save_config(f, config, e);
 
-	for (unsigned int i = 0; i < count; i++)
-		parts[i] = (struct memory_part){ ram[i].host, ram[i].len_bytes,
-						 ram[i].anonymous };
-	return count;
-}
-
-static int save_memory(struct vm *vm, struct state_file *f,
-		       struct save_directory *d, struct error *e)
-{
-	struct state_writer *w = section(f, TAG_MEMORY, 0, e);
-	struct memory_part parts[RAM_MAX_RANGES];
-	size_t count = memory_parts(vm, parts);
-	struct memory_map map;
-	int fd, ret;
-
-	if (!w)
-		return -ENOMEM;
-	fd = save_directory_file(d, MEMORY_NAME, e);
-	if (fd < 0)
-		return fd;
-	ret = memory_map_init(&map, vm->config->memory.size_bytes);
-	if (ret)
-		error_set(e, ret, "out of memory");
-	else
-		ret = memory_file_write(fd, parts, count, &map, e);
-	if (!ret) {
-		state_put_string(w, MEMORY_NAME);
-		memory_map_save(&map, w);
-		if (fsync(fd))
-			ret = error_errno(e, -errno, MEMORY_NAME);
-	}
-	close(fd);
-	memory_map_deinit(&map);
-	return ret;
-}
-
-/* The map of a file that is RAM itself. */
-static int save_live_memory(struct vm *vm, struct state_file *f,
-			    struct error *e)
-{
-	struct state_writer *w = section(f, TAG_MEMORY, 0, e);
-	struct memory_map map;
-	char *path;
-
-	if (!w)
-		return -ENOMEM;
-	path = realpath(ram_shared_file(vm->ram), NULL);
-	if (!path)
-		return error_errno(e, -errno, "--memory: %s",
-				   ram_shared_file(vm->ram));
-	if (memory_map_init(&map, vm->config->memory.size_bytes)) {
-		free(path);
-		return error_set(e, -ENOMEM, "out of memory");
-	}
-	map.live = true;
-	state_put_string(w, path);
-	memory_map_save(&map, w);
-	memory_map_deinit(&map);
-	free(path);
-	return 0;
-}
-
-static int write_file(struct save_directory *d, const char *name,
-		      const void *data, size_t len, struct error *e)
-{
-	int fd = save_directory_file(d, name, e);
-
-	return fd < 0 ? fd : save_file(fd, data, len, name, e);
-}
-
-static int save_into(struct vm *vm, enum save_type type, struct state_file *f,
-		     struct save_directory *d, const char *config,
-		     struct error *e)
-{
-	uint8_t *data;
-	size_t len;
-	int ret = save_config(vm, f, config, e);
-
-	if (!ret)
-		ret = save_state(vm, f, e);
-	if (!ret)
-		ret = type == SAVE_TEMPLATE ? save_live_memory(vm, f, e) :
-					      save_memory(vm, f, d, e);
-	if (ret)
-		return ret;
-	ret = state_file_encode(f, &data, &len);
-	if (ret)
-		return error_errno(e, ret, STATE_NAME);
-	ret = write_file(d, STATE_NAME, data, len, e);
-	free(data);
-	if (!ret)
-		ret = write_file(d, CONFIG_NAME, config, strlen(config), e);
-	return ret ? ret : save_directory_commit(d, e);
-}
-
-static int check_savable(const struct vm *vm, enum save_type type,
-			 struct error *e)
-{
-	if (vm->state != VM_PAUSED)
-		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
-				       "save: the VM is %s, not paused",
-				       vm_state_name(vm->state));
-	if (atomic_load(&vm->requests))
-		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
-				       "save: the guest has just asked to be "
-				       "reset or to end");
-	if (vm->config->cpus.max > vm->config->cpus.count)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with --cpus max= cannot be "
-				       "saved yet");
-	if (vm->hot_memory)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with --memory max= cannot be "
-				       "saved yet");
-	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
-		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
-				       "save: a template's RAM is a file: "
-				       "--memory SIZE,path=FILE,share=on");
-	return 0;
-}
-
-int vm_save(struct vm *vm, enum save_type type, const char *directory,
-	    struct error *e)
-{
-	struct save_directory *d = NULL;
-	struct state_file *f = NULL;
-	char *config = NULL;
-	int ret = check_savable(vm, type, e);
-
-	if (!ret)
-		ret = save_config_text(vm->config, vm->devices, &config, e);
-	if (!ret) {
-		ret = state_file_create(&f);
-		if (ret)
-			error_set(e, ret, "out of memory");
-	}
-	if (!ret)
-		ret = save_directory_create(&d, directory, e);
-	if (!ret)
-		ret = save_into(vm, type, f, d, config, e);
-	if (!ret && type == SAVE_TEMPLATE)
-		vm->is_template = true;
-	save_directory_destroy(d);
-	state_file_destroy(f);
-	free(config);
-	return ret;
+	return ret ? ret : save_state(vm, f, e);
 }
 
 /* ---- restoring ------------------------------------------------------------ */
@@ -342,15 +193,23 @@ static int load_devices(struct vm *vm, struct error *e)
 	return 0;
 }
 
+/* Where RAM is the file of the lowest layer, the others go over it. */
 static int load_memory(struct vm *vm, struct error *e)
 {
-	struct memory_part parts[RAM_MAX_RANGES];
-	size_t count = memory_parts(vm, parts);
+	const struct saved_vm *s = vm->saved;
+	bool map = s->mode == RESTORE_MAP;
+	struct memory_layer layers[SAVED_MAX_LAYERS];
+	struct memory_part parts[RAM_MAX_PARTS];
+	size_t count = vm_memory_parts(vm, parts);
+	int n = saved_vm_layers(s, layers, e);
 
-	if (vm->saved->mode != RESTORE_COPY)
+	if (n < 0)
+		return n;
+	if (map && n == 1)
 		return 0;
-	return memory_file_read(vm->saved->memory_fd, parts, count,
-				&vm->saved->map, e);
+	return memory_layers_read(layers + map, (size_t)n - map, parts, count,
+				  map ? MEMORY_CHECK_PAGES : MEMORY_CHECK_ALL,
+				  e);
 }
 
 int snapshot_load(struct vm *vm, struct error *e)
@@ -358,13 +217,15 @@ int snapshot_load(struct vm *vm, struct error *e)
 	int ret = load_memory(vm, e);
 
 	if (ret)
-		return error_prefix(e, ret, "%s", vm->saved->path);
+		return ret;
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_quiesce(vm->devices);
 	ret = load_processors(vm, e);
 	if (!ret)
 		ret = load_devices(vm, e);
 	pthread_mutex_unlock(&vm->machine_lock);
+	if (!ret)
+		ret = vm_save_note_base(vm, vm->saved->identity.id, e);
 	if (!ret)
 		vm->state = VM_PAUSED;
 	return ret;

@@ -19,14 +19,29 @@ enum save_type {
 	/* RAM is a file of the user's, --memory path=FILE,share=on, and stays
 	 * where it is: the VM never runs again. */
 	SAVE_TEMPLATE,
+	/* Of RAM, what has changed since another save. */
+	SAVE_DIFF,
 };
+
+struct save_params {
+	enum save_type type;
+	const char *directory;
+	const char *base;	/* of a diff: an earlier save of this VM */
+};
+
+typedef void (*vm_save_fn)(void *opaque, int ret, const struct error *e);
 
 /*
  * Everything into a directory, which replaces an earlier save there at once or
- * not at all. -EPERM (InvalidState) unless the VM is paused. It stays paused.
+ * not at all. -EPERM (InvalidState) unless the VM is paused. It stays paused, and
+ * cannot be resumed or reset until done() is called, by the loop, which is not
+ * before vm_save() has returned 0. Who destroys the VM first hears nothing.
  */
-int vm_save(struct vm *vm, enum save_type type, const char *directory,
-	    struct error *e);
+int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
+	    void *opaque, struct error *e);
+/* -EPERM (InvalidState) while the VM is being saved. */
+int vm_check_not_saving(const struct vm *vm, const char *what,
+			struct error *e);
 
 /* ---- what was saved, checked ---------------------------------------------- */
 

@@ -3,13 +3,17 @@
 #ifndef MOTE_SNAPSHOT_INTERNAL_H
 #define MOTE_SNAPSHOT_INTERNAL_H
 
+#include <limits.h>
+
 #include "devices.h"
+#include "dirty.h"
 #include "save/memory_file.h"
 #include "save/state_file.h"
 #include "snapshot.h"
 
 /* Sections, in the order of the file. All but the devices and vCPUs are there
  * once. */
+#define TAG_SAVE	"save"
 #define TAG_CONFIG	"config"
 #define TAG_CPU		"cpu"
 #define TAG_MACHINE	"machine"
@@ -25,6 +29,9 @@
 
 #define DEVICE_ID_BYTES	256
 
+/* Longer chains take longer to open than to merge. */
+#define SAVED_MAX_LAYERS 64
+
 /* The beginning of a device's section: which it is. */
 struct saved_device {
 	enum device_type type;
@@ -37,8 +44,28 @@ void saved_device_put(struct state_writer *w, const struct device *device);
 /* -EPROTO, or what the reader says. */
 int saved_device_get(struct saved_device *d, struct state_reader *r);
 
+/* The section of that name: which save it is, and of what. */
+struct save_identity {
+	uint8_t id[DIRTY_ID_BYTES];
+	bool is_diff;			/* then: */
+	uint8_t base_id[DIRTY_ID_BYTES];
+	/* The base's state file, from the directory of this one, and from the
+	 * root. */
+	char base_relative[PATH_MAX], base_absolute[PATH_MAX];
+};
+
+void save_identity_put(const struct save_identity *s, struct state_writer *w);
+/* -EPROTO, or what the reader says. */
+int save_identity_get(struct save_identity *s, struct state_reader *r);
+
+/* base: a state file; directory: where the diff will be. */
+int save_identity_place_base(struct save_identity *s, const char *base,
+			     const char *directory, struct error *e);
+
 struct saved_vm {
 	char *path;			/* of the state file, for messages */
+	struct save_identity identity;
+	struct saved_vm *base;		/* of a diff */
 	uint8_t *data;
 	size_t len_bytes;
 	struct state_view view;
@@ -46,6 +73,7 @@ struct saved_vm {
 	int memory_fd;			/* -1: none */
 	struct memory_map map;
 	enum restore_memory mode;
+	uint64_t hot_bytes;		/* of the memory, in the room for more */
 	struct saved_device *devices;
 	size_t device_count;
 };
@@ -53,6 +81,11 @@ struct saved_vm {
 /* What went wrong with a section; ret is negative, returned. */
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e);
+
+/* A save and its bases, the full one first. -E2BIG */
+int saved_vm_layers(const struct saved_vm *s,
+		    struct memory_layer layers[SAVED_MAX_LAYERS],
+		    struct error *e);
 
 /* devices_params.place: opaque is a struct saved_vm. */
 int saved_vm_place(const void *opaque, enum device_type type, const char *id,
@@ -64,5 +97,9 @@ int saved_vm_place(const void *opaque, enum device_type type, const char *id,
  */
 int save_config_text(const struct vm_config *c, const struct devices *devices,
 		     char **out, struct error *e);
+
+/* All sections but `save` and `memory`. snapshot.c */
+int snapshot_save(struct vm *vm, struct state_file *f, const char *config,
+		  struct error *e);
 
 #endif

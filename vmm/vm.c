@@ -403,6 +403,7 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	end_preload(vm, &ignored);
+	vm_save_deinit(vm);
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
 	hot_memory_destroy(vm->hot_memory);

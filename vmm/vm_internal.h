@@ -63,6 +63,9 @@ struct vm {
 
 	enum vm_state state;
 	bool is_template;	/* others have its RAM: it must not run */
+	/* vm_save.c */
+	struct save_job *save_job;	/* NULL: none is being made */
+	struct dirty *dirty;		/* NULL: never saved, nor restored */
 	struct vm_exit_report report;
 	vm_event_fn event_fn;
 	void *event_opaque;
@@ -142,6 +145,21 @@ void vm_memory_reset(struct vm *vm);
 /* A saved function was hidden: as vm_device_ejected(), machine lock held. */
 void vm_device_note_ejected(struct vm *vm, unsigned int bus,
 			    unsigned int slot);
+
+/* vm_save.c */
+void vm_save_deinit(struct vm *vm);
+/* RAM is now as in the save of this id. */
+int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e);
+/* A reset: RAM is new, all of it. */
+void vm_save_memory_lost(struct vm *vm);
+/* Some of it is, host address. Any thread. */
+void vm_save_note_discarded(struct vm *vm, const void *host,
+			    uint64_t len_bytes);
+/* RAM in all memory slots; parts has RAM_MAX_PARTS. */
+size_t vm_ram_parts(const struct vm *vm, struct ram_part *parts);
+/* The same as parts of a memory file. */
+struct memory_part;
+size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts);
 
 /* snapshot.c: steps of making a VM from vm->saved. */
 int snapshot_load_cpu(struct vm *vm, struct error *e);

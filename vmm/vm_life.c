@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "snapshot.h"
 #include "vm_internal.h"
 
 #define POPULATE_DELAY_NS	1000000
@@ -109,6 +110,7 @@ static int start_anew(struct vm *vm, struct error *e)
 	board_reset(vm->board);
 	pthread_mutex_unlock(&vm->machine_lock);
 	ram_reset(vm->ram);
+	vm_save_memory_lost(vm);
 	ret = kvm_arch_reset(&vm->kvm, e);
 	if (!ret)
 		ret = vcpus_reset(vm->vcpus, e);
@@ -349,6 +351,8 @@ int vm_cont(struct vm *vm, struct error *e)
 	case VM_PAUSED:
 		ret = check_template(vm, "cont", e);
 		if (!ret)
+			ret = vm_check_not_saving(vm, "cont", e);
+		if (!ret)
 			ret = vcpus_start_clocks(vm->vcpus, e);
 		if (ret)
 			return ret;
@@ -384,6 +388,8 @@ int vm_reset(struct vm *vm, struct error *e)
 {
 	int ret = check_template(vm, "system_reset", e);
 
+	if (!ret)
+		ret = vm_check_not_saving(vm, "system_reset", e);
 	if (ret)
 		return ret;
 	if (vm->state == VM_SHUTDOWN)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "dirty.h"
 #include "virtio/virtio_pci.h"
 #include "vm_internal.h"
 
@@ -180,6 +181,7 @@ void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes)
 {
 	struct vm *vm = opaque;
 
+	vm_save_note_discarded(vm, host, len_bytes);
 	/* Persistent memory is guest memory too, but not the guest's to drop. */
 	if (!ram_discard(vm->ram, host, len_bytes) && vm->hot_memory)
 		hot_memory_discard(vm->hot_memory, host, len_bytes);
@@ -189,6 +191,9 @@ void vm_memory_clear(void *opaque, uint64_t offset, uint64_t len_bytes)
 {
 	struct vm *vm = opaque;
 
+	if (vm->dirty)
+		dirty_note(vm->dirty, hot_memory_base(vm->hot_memory) + offset,
+			   len_bytes);
 	hot_memory_clear(vm->hot_memory, offset, len_bytes);
 }
 

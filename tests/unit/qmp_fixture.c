@@ -872,12 +872,13 @@ struct json_object *client_result(struct client *c)
 	return result;
 }
 
-int vm_save(struct vm *vm, enum save_type type, const char *directory,
-	    struct error *e)
+int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
+	    void *opaque, struct error *e)
 {
-	(void)type;
+	(void)p;
 	(void)vm;
-	(void)directory;
+	(void)done;
+	(void)opaque;
 	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 			       "save: the VM is running, not paused");
 }

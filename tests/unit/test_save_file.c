@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/state_file save/machine_x86 save/crc32c save/memory_file save/directory state error */
+/* LINK: save/state_file save/machine_x86 save/crc32c save/memory_% save/directory state error */
 /* The files of a save: every damage is found, memory comes back, nothing is left half. */
 #include "unit.h"
 
@@ -202,10 +202,15 @@ static const struct memory_part *parts_of(uint8_t *p, bool anonymous)
 {
 	static struct memory_part parts[2];
 
-	parts[0] = (struct memory_part){ p, 2 * MEMORY_CHUNK_BYTES, anonymous };
-	parts[1] = (struct memory_part){ p + 2 * MEMORY_CHUNK_BYTES,
-					 BYTES - 2 * MEMORY_CHUNK_BYTES,
-					 anonymous };
+	parts[0] = (struct memory_part){
+		.host = p, .len_bytes = 2 * MEMORY_CHUNK_BYTES,
+		.anonymous = anonymous,
+	};
+	parts[1] = (struct memory_part){
+		.host = p + 2 * MEMORY_CHUNK_BYTES,
+		.len_bytes = BYTES - 2 * MEMORY_CHUNK_BYTES,
+		.anonymous = anonymous,
+	};
 	return parts;
 }
 
@@ -214,9 +219,18 @@ static void save_memory(int fd, uint8_t *p, bool anonymous,
 {
 	struct error e;
 
-	assert_int_equal(memory_map_init(m, BYTES), 0);
+	assert_int_equal(memory_map_init(m, MEMORY_FULL, BYTES), 0);
 	assert_int_equal(memory_file_write(fd, parts_of(p, anonymous), 2, m,
-					   &e), 0);
+					   NULL, &e), 0);
+}
+
+static int load_memory(int fd, uint8_t *p, const struct memory_map *m,
+		       struct error *e)
+{
+	const struct memory_layer layer = { fd, m, "it" };
+
+	return memory_layers_read(&layer, 1, parts_of(p, true), 2,
+				  MEMORY_CHECK_ALL, e);
 }
 
 static void round_trip(bool anonymous)
@@ -241,7 +255,7 @@ static void round_trip(bool anonymous)
 	assert_int_equal(state_reader_finish(&r), 0);
 	assert_memory_equal(n.chunks, m.chunks,
 			    m.chunk_count * sizeof(*m.chunks));
-	assert_int_equal(memory_file_read(fd, parts_of(q, true), 2, &n, &e), 0);
+	assert_int_equal(load_memory(fd, q, &n, &e), 0);
 	assert_memory_equal(p, q, BYTES);
 	state_writer_deinit(&w);
 	memory_map_deinit(&m);
@@ -269,20 +283,20 @@ static void test_memory_damage_is_found(void **state)
 	fill(p);
 	save_memory(fd, p, true, &m);
 	assert_int_equal(pwrite(fd, "\x77", 1, 3 * MEMORY_CHUNK_BYTES + 99), 1);
-	assert_int_equal(memory_file_read(fd, parts_of(q, true), 2, &m, &e),
+	assert_int_equal(load_memory(fd, q, &m, &e),
 			 -EBADMSG);
 	assert_non_null(strstr(e.text, "0x600000"));
 	assert_int_equal(e.class, ERROR_INVALID_CONFIG);
 	assert_int_equal(pwrite(fd, "\3", 1, 3 * MEMORY_CHUNK_BYTES + 99), 1);
 	/* A copy that lost its holes is the same file. */
 	assert_int_equal(pwrite(fd, "\0", 1, 2 * MEMORY_CHUNK_BYTES), 1);
-	assert_int_equal(memory_file_read(fd, parts_of(q, true), 2, &m, &e), 0);
+	assert_int_equal(load_memory(fd, q, &m, &e), 0);
 	assert_memory_equal(p, q, BYTES);
 	assert_int_equal(pwrite(fd, "\1", 1, 5 * MEMORY_CHUNK_BYTES), 1);
-	assert_int_equal(memory_file_read(fd, parts_of(q, true), 2, &m, &e),
+	assert_int_equal(load_memory(fd, q, &m, &e),
 			 -EBADMSG);
 	assert_int_equal(ftruncate(fd, 2 * MEMORY_CHUNK_BYTES), 0);
-	assert_int_equal(memory_file_read(fd, parts_of(q, true), 2, &m, &e),
+	assert_int_equal(load_memory(fd, q, &m, &e),
 			 -ENODATA);
 	memory_map_deinit(&m);
 	munmap(p, BYTES);
@@ -316,7 +330,7 @@ static void test_memory_map_impossible_is_refused(void **state)
 		struct memory_map m;
 		struct state_reader r;
 
-		state_put_bool(&w, false);
+		state_put_u8(&w, MEMORY_FULL);
 		state_put_u64(&w, cases[i].len);
 		state_put_u32(&w, cases[i].used);
 		for (uint32_t k = 0; k < cases[i].used && k < 2; k++) {

@@ -3,10 +3,12 @@
 /* The life cycle over vCPUs, devices and a board that only keep books. */
 #include "unit.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot.h"
 #include "vm_internal.h"
 
 /* Called by vcpus_stop(): what a vCPU does before it is out of the guest. */
@@ -137,6 +139,18 @@ bool board_reset_after_panic(struct board *b)
 void ram_reset(struct ram *r)
 {
 	(void)r;
+}
+
+void vm_save_memory_lost(struct vm *vm)
+{
+	(void)vm;
+}
+
+int vm_check_not_saving(const struct vm *vm, const char *what, struct error *e)
+{
+	if (!vm->save_job)
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM, "%s", what);
 }
 
 int kvm_arch_reset(struct kvm_vm *vm, struct error *e)

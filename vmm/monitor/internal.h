@@ -234,6 +234,9 @@ int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
 int wait_memory(struct session *s, uint64_t timeout_ms,
 		struct json_object **result, struct error *e);
 void wait_memory_changed(struct monitor *m);
+/* vm_save(); the reply comes when it is done. What a handler returns. */
+struct save_params;
+int wait_save(struct session *s, const struct save_params *p, struct error *e);
 void wait_device_deleted(struct monitor *m, const char *id);
 /* Of the command that was deferred last; consumes result. */
 void wait_keep_result(struct session *s, struct json_object *result);

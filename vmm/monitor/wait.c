@@ -2,7 +2,7 @@
 /*
  * Replies that come later: at the VM's end (`wait`), when the guest's memory has
  * the size it was asked to have (`memory-set`), when the guest has let a
- * device go (`disk-remove` and its like), or at their timeout. Main thread. A
+ * device go (`disk-remove` and its like), when the VM is saved, or at their timeout. Main thread. A
  * client that leaves takes only its own waiters along.
  */
 #include <errno.h>
@@ -11,6 +11,7 @@
 
 #include "exit_report.h"
 #include "monitor/internal.h"
+#include "snapshot.h"
 #include "vm_devices.h"
 #include "vm_memory.h"
 
@@ -27,6 +28,7 @@ struct waiter {
 	uint64_t timeout_ms;
 	char *device;			/* its id; NULL: the VM's end */
 	bool memory;			/* its size instead */
+	bool save;			/* that it is saved */
 	bool force;			/* at the timeout, without the guest */
 };
 
@@ -233,6 +235,41 @@ int wait_memory(struct session *s, uint64_t timeout_ms,
 	return ret;
 }
 
+static void on_saved(void *opaque, int ret, const struct error *e)
+{
+	struct monitor *m = opaque;
+
+	for (struct session *s = m->sessions; s; s = s->next) {
+		struct waiter *next;
+
+		for (struct waiter *w = s->waiters; w; w = next) {
+			next = w->next;
+			if (!w->save)
+				continue;
+			if (ret)
+				reply_error(s, json_object_get(w->reply), e);
+			else
+				reply_return(s, json_object_get(w->reply),
+					     NULL);
+			destroy(w);
+		}
+	}
+}
+
+int wait_save(struct session *s, const struct save_params *p, struct error *e)
+{
+	struct monitor *m = s->monitor;
+	int ret = check_count(s, e);
+
+	if (!ret)
+		ret = vm_save(m->vm, p, on_saved, m, e);
+	if (!ret)
+		ret = add(s, NULL, NO_TIMEOUT, false, e);
+	if (ret == COMMAND_DEFERRED)
+		s->waiters->save = true;
+	return ret;
+}
+
 void wait_memory_changed(struct monitor *m)
 {
 	if (!memory_settled(m->vm))
@@ -273,7 +310,7 @@ void wait_vm_ended(struct monitor *m)
 		while (s->waiters) {
 			struct waiter *w = s->waiters;
 
-			if (w->device || w->memory)
+			if (w->device || w->memory || w->save)
 				reply_error(s, json_object_get(w->reply), &e);
 			else
 				reply_return(s, json_object_get(w->reply),

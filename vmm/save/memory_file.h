@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory file: RAM, its ranges one after the other, pages of zeros left out
- * as holes. The map tells, for every chunk of 2 MiB, which pages are there and
- * their CRC32C; it is kept in the state file. docs/SNAPSHOT.md has the format.
+ * The memory file: RAM, its ranges one after the other, each from a chunk of
+ * 2 MiB on, pages of zeros left out as holes. The map tells, for every chunk, which
+ * pages are there and their CRC32C; it is kept in the state file. docs/SNAPSHOT.md
+ * has the format.
  *
  * Main thread; work is shared out to threads that end before the call returns.
  * Nobody else may change the memory meanwhile.
@@ -10,6 +11,7 @@
 #ifndef MOTE_MEMORY_FILE_H
 #define MOTE_MEMORY_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,28 +23,51 @@
 #define MEMORY_CHUNK_BYTES	(2u << 20)
 #define MEMORY_CHUNK_PAGES	(MEMORY_CHUNK_BYTES / MEMORY_PAGE_BYTES)
 
+#define MEMORY_CHUNK_WORDS	(MEMORY_CHUNK_PAGES / 64)
+
+enum memory_kind {
+	MEMORY_FULL,
+	/* The file is a template's RAM: it has every page, and no checksums. */
+	MEMORY_LIVE,
+	/* Only what has changed since another save. */
+	MEMORY_DIFF,
+};
+
 struct memory_chunk {
-	uint64_t pages[MEMORY_CHUNK_PAGES / 64];	/* bit: not a hole */
-	uint32_t crc;		/* of those pages, in order */
+	uint64_t pages[MEMORY_CHUNK_WORDS];	/* bit: not a hole */
+	uint64_t zeros[MEMORY_CHUNK_WORDS];	/* of a diff: has become zeros */
+	uint32_t crc;		/* of the pages that are there, in order */
 };
 
 struct memory_map {
+	enum memory_kind kind;
 	uint64_t len_bytes;		/* of the memory and of the file */
 	size_t chunk_count;
 	struct memory_chunk *chunks;
-	/* The file is a template's RAM: it has every page, and no checksums. */
-	bool live;
 };
 
-/* A part of RAM; all but the last are whole chunks. */
+/* A part of RAM. In the file it begins at a chunk. */
 struct memory_part {
 	uint8_t *host;
 	uint64_t len_bytes;
 	bool anonymous;		/* pages that nobody touched are zeros */
+	/* Of a diff, a bit for each page: it may have changed. */
+	const uint64_t *changed;
 };
 
+/* A file with its map; several are laid one over the other. */
+struct memory_layer {
+	int fd;
+	const struct memory_map *map;
+	const char *name;	/* for messages */
+};
+
+/* Bytes of the file that these parts make. */
+uint64_t memory_file_bytes(const struct memory_part *parts, size_t count);
+
 /* All holes. -ENOMEM */
-int memory_map_init(struct memory_map *m, uint64_t len_bytes);
+int memory_map_init(struct memory_map *m, enum memory_kind kind,
+		    uint64_t len_bytes);
 void memory_map_deinit(struct memory_map *m);
 /* Bytes of the file that are no holes. */
 uint64_t memory_map_data_bytes(const struct memory_map *m);
@@ -50,11 +75,26 @@ void memory_map_save(const struct memory_map *m, struct state_writer *w);
 /* Into an uninitialized map; -ENOMEM, -EPROTO, or what the reader says. */
 int memory_map_load(struct memory_map *m, struct state_reader *r);
 
-/* Writes an empty file and fills the map. */
+/* Writes an empty file and fills the map. -ECANCELED as soon as cancelled, which
+ * may be NULL, is set. */
 int memory_file_write(int fd, const struct memory_part *parts, size_t count,
-		      struct memory_map *m, struct error *e);
-/* Into memory that is all zeros; every checksum that there is is verified. */
-int memory_file_read(int fd, const struct memory_part *parts, size_t count,
-		     const struct memory_map *m, struct error *e);
+		      struct memory_map *m, const atomic_bool *cancelled,
+		      struct error *e);
+
+enum memory_check {
+	MEMORY_CHECK_PAGES,	/* checksums of what is read */
+	MEMORY_CHECK_ALL,	/* and that the rest of the file is zeros */
+};
+
+/*
+ * The layers, the first below, into memory that holds what is below them. Those
+ * above may be longer, as memory grows; none is longer than the parts.
+ */
+int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
+		       const struct memory_part *parts, size_t count,
+		       enum memory_check check, struct error *e);
+/* All of them, the first a full one, as one file, which is empty; fills m. */
+int memory_layers_merge(const struct memory_layer *layers, size_t layer_count,
+			int fd, struct memory_map *m, struct error *e);
 
 #endif

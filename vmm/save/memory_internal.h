@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files about the memory file share: memory_*.c. */
+#ifndef MOTE_MEMORY_INTERNAL_H
+#define MOTE_MEMORY_INTERNAL_H
+
+#include "save/memory_file.h"
+
+#define PAGE MEMORY_PAGE_BYTES
+
+bool memory_chunk_has(const uint64_t *bits, unsigned int page);
+bool memory_chunk_empty(const struct memory_chunk *c);
+/* Pages of chunk i that are inside the memory. */
+unsigned int memory_chunk_pages(const struct memory_map *m, uint64_t i);
+/* The run of pages from *first on that are set; false: no more. */
+bool memory_next_run(const uint64_t *bits, unsigned int *first,
+		     unsigned int *count);
+
+bool memory_is_zero(const uint8_t *page);
+int memory_write_all(int fd, const uint8_t *data, size_t len, uint64_t at);
+/* -ENODATA: the file ends before. */
+int memory_read_all(int fd, uint8_t *data, size_t len, uint64_t at);
+/* Writes the chunk's pages, which are at host, and notes their checksum. */
+int memory_write_chunk(int fd, struct memory_chunk *c, uint64_t chunk,
+		       const uint8_t *host);
+
+/* Work on chunks, shared out to threads, each with chunks of its own. */
+struct memory_job {
+	uint64_t chunk_count;
+	const atomic_bool *cancelled;	/* or NULL */
+	int (*work)(struct memory_job *job, uint64_t chunk);
+	_Atomic uint64_t next;
+	_Atomic int error;	/* the first: -errno */
+	_Atomic uint64_t failed_chunk;
+};
+
+/* 0, or the first error; on return all threads have ended. */
+int memory_job_run(struct memory_job *job);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* What reading and writing RAM have in common. Any thread. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "save/crc32c.h"
+#include "save/memory_internal.h"
+#include "thread.h"
+
+#define MAX_THREADS	8
+
+static void *run(void *opaque)
+{
+	struct memory_job *job = opaque;
+
+	while (!atomic_load(&job->error)) {
+		uint64_t i = atomic_fetch_add(&job->next, 1);
+		int ret, none = 0;
+
+		if (i >= job->chunk_count)
+			break;
+		if (job->cancelled && atomic_load(job->cancelled))
+			ret = -ECANCELED;
+		else
+			ret = job->work(job, i);
+		if (ret && atomic_compare_exchange_strong(&job->error, &none,
+							  ret))
+			atomic_store(&job->failed_chunk, i);
+	}
+	return NULL;
+}
+
+/* This thread works, too, so that it does not matter if no other can. */
+int memory_job_run(struct memory_job *job)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_t threads[MAX_THREADS];
+	int count = 0;
+
+	while (count + 1 < cpus && count < MAX_THREADS &&
+	       (uint64_t)count + 1 < job->chunk_count &&
+	       !thread_start(&threads[count], 0, run, job))
+		count++;
+	run(job);
+	while (count > 0)
+		pthread_join(threads[--count], NULL);
+	return atomic_load(&job->error);
+}
+
+bool memory_next_run(const uint64_t *bits, unsigned int *first,
+		     unsigned int *count)
+{
+	unsigned int p = *first;
+
+	while (p < MEMORY_CHUNK_PAGES && !memory_chunk_has(bits, p))
+		p++;
+	*first = p;
+	while (p < MEMORY_CHUNK_PAGES && memory_chunk_has(bits, p))
+		p++;
+	*count = p - *first;
+	return *count > 0;
+}
+
+bool memory_is_zero(const uint8_t *page)
+{
+	const uint64_t *w = (const uint64_t *)page;
+
+	for (size_t i = 0; i < PAGE / 8; i += 8)
+		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] |
+		    w[i + 5] | w[i + 6] | w[i + 7])
+			return false;
+	return true;
+}
+
+int memory_write_all(int fd, const uint8_t *data, size_t len, uint64_t at)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, data, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int memory_read_all(int fd, uint8_t *data, size_t len, uint64_t at)
+{
+	while (len) {
+		ssize_t n = pread(fd, data, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		data += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int memory_write_chunk(int fd, struct memory_chunk *c, uint64_t chunk,
+		       const uint8_t *host)
+{
+	unsigned int first = 0, count;
+
+	for (; memory_next_run(c->pages, &first, &count); first += count) {
+		size_t start = (size_t)first * PAGE, len = (size_t)count * PAGE;
+		int ret = memory_write_all(fd, host + start, len,
+					   chunk * MEMORY_CHUNK_BYTES + start);
+
+		if (ret)
+			return ret;
+		c->crc = crc32c(c->crc, host + start, len);
+	}
+	return 0;
+}

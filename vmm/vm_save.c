@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Saving a VM: what is in processors and devices at once, then RAM and the files
+ * on a thread of the save's own, so that the monitor goes on. write_all() runs on
+ * that thread, the rest on the main one; vm_save_note_discarded() on any.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "save/directory.h"
+#include "snapshot_internal.h"
+#include "thread.h"
+#include "virtio/virtio_pci.h"
+#include "vm_internal.h"
+
+struct save_job {
+	struct vm *vm;
+	vm_save_fn done;
+	void *opaque;
+	enum save_type type;
+
+	struct save_identity identity;
+	struct state_file *file;
+	struct save_directory *directory;
+	char *config;
+	char *live_path;		/* of a template's RAM */
+	struct memory_part parts[RAM_MAX_PARTS];
+	size_t part_count;
+	uint64_t *changed;		/* of a diff: pages */
+	bool base_added;
+
+	pthread_t thread;
+	bool started;
+	atomic_bool cancelled;
+	struct loop_watch finished;	/* eventfd */
+	int ret;
+	struct error error;
+};
+
+/* ---- RAM ------------------------------------------------------------------ */
+
+size_t vm_ram_parts(const struct vm *vm, struct ram_part *parts)
+{
+	size_t count = ram_parts(vm->ram, parts);
+
+	if (vm->hot_memory)
+		count += hot_memory_parts(vm->hot_memory, parts + count);
+	return count;
+}
+
+size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts)
+{
+	struct ram_part ram[RAM_MAX_PARTS];
+	size_t count = vm_ram_parts(vm, ram);
+
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct memory_part){
+			.host = ram[i].host,
+			.len_bytes = ram[i].len_bytes,
+			.anonymous = ram[i].anonymous,
+		};
+	return count;
+}
+
+static gpa_t ram_end(const struct vm *vm)
+{
+	struct ram_part ram[RAM_MAX_PARTS];
+	size_t count = ram_parts(vm->ram, ram);
+
+	if (vm->hot_memory)
+		return hot_memory_base(vm->hot_memory) +
+		       hot_memory_bytes(vm->hot_memory);
+	return ram[count - 1].base + ram[count - 1].len_bytes;
+}
+
+int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e)
+{
+	int ret = 0;
+
+	if (!vm->dirty)
+		ret = dirty_create(&vm->dirty, vm->mem, &vm->kvm, ram_end(vm));
+	if (!ret)
+		ret = dirty_add_base(vm->dirty, id);
+	return ret ? error_errno(e, ret, "the account of changed pages") : 0;
+}
+
+void vm_save_memory_lost(struct vm *vm)
+{
+	if (vm->dirty)
+		dirty_note(vm->dirty, 0, UINT64_MAX);
+}
+
+void vm_save_note_discarded(struct vm *vm, const void *host, uint64_t len_bytes)
+{
+	struct ram_part ram[RAM_MAX_PARTS];
+	size_t count = vm->dirty ? vm_ram_parts(vm, ram) : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uintptr_t offset = (uintptr_t)host - (uintptr_t)ram[i].host;
+
+		if (offset < ram[i].len_bytes)
+			dirty_note(vm->dirty, ram[i].base + offset, len_bytes);
+	}
+}
+
+/* All logs are asked, so that the next save knows what has changed since. */
+static int collect(struct save_job *job, struct error *e)
+{
+	struct vm *vm = job->vm;
+	struct ram_part ram[RAM_MAX_PARTS];
+	size_t count = vm_ram_parts(vm, ram);
+	int ret = vm->dirty ? 0 : dirty_create(&vm->dirty, vm->mem, &vm->kvm,
+					       ram_end(vm));
+
+	for (struct device *d = devices_first(vm->devices); d; d = d->next)
+		virtio_device_note_written(virtio_pci_device(d->pci));
+	if (!ret)
+		ret = dirty_collect(vm->dirty, ram, count);
+	if (ret)
+		return error_errno(e, ret, "the account of changed pages");
+	if (job->type != SAVE_DIFF)
+		return 0;
+	ret = dirty_since(vm->dirty, job->identity.base_id, &job->changed);
+	if (ret == -ENOENT)
+		return error_config(e, ret, "base: not one of the last %d saves "
+				    "of this VM, nor what it was restored from",
+				    DIRTY_BASES);
+	for (size_t i = 0; !ret && i < count; i++)
+		job->parts[i].changed = job->changed + ram[i].base / 64 /
+						       MEMORY_PAGE_BYTES;
+	return ret ? error_set(e, ret, "out of memory") : 0;
+}
+
+/* ---- on the job's thread -------------------------------------------------- */
+
+static int write_memory(struct save_job *job, struct state_writer *w,
+			struct error *e)
+{
+	struct memory_map map;
+	int fd, ret;
+
+	fd = save_directory_file(job->directory, MEMORY_NAME, e);
+	if (fd < 0)
+		return fd;
+	ret = memory_map_init(&map, job->type == SAVE_DIFF ? MEMORY_DIFF :
+							     MEMORY_FULL,
+			      memory_file_bytes(job->parts, job->part_count));
+	if (ret)
+		error_set(e, ret, "out of memory");
+	else
+		ret = memory_file_write(fd, job->parts, job->part_count, &map,
+					&job->cancelled, e);
+	if (!ret) {
+		state_put_string(w, MEMORY_NAME);
+		memory_map_save(&map, w);
+		if (fsync(fd))
+			ret = error_errno(e, -errno, MEMORY_NAME);
+	}
+	close(fd);
+	memory_map_deinit(&map);
+	return ret;
+}
+
+/* The map of a file that is RAM itself. */
+static int write_live_memory(struct save_job *job, struct state_writer *w,
+			     struct error *e)
+{
+	struct memory_map map;
+
+	if (memory_map_init(&map, MEMORY_LIVE,
+			    memory_file_bytes(job->parts, job->part_count)))
+		return error_set(e, -ENOMEM, "out of memory");
+	state_put_string(w, job->live_path);
+	memory_map_save(&map, w);
+	memory_map_deinit(&map);
+	return 0;
+}
+
+static int write_file(struct save_job *job, const char *name, const void *data,
+		      size_t len, struct error *e)
+{
+	int fd = save_directory_file(job->directory, name, e);
+
+	return fd < 0 ? fd : save_file(fd, data, len, name, e);
+}
+
+static int write_all(struct save_job *job, struct error *e)
+{
+	struct state_writer *w = state_file_add(job->file, TAG_MEMORY, 0);
+	uint8_t *data;
+	size_t len;
+	int ret;
+
+	if (!w)
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = job->type == SAVE_TEMPLATE ? write_live_memory(job, w, e) :
+					   write_memory(job, w, e);
+	if (ret)
+		return ret;
+	ret = state_file_encode(job->file, &data, &len);
+	if (ret)
+		return error_errno(e, ret, STATE_NAME);
+	ret = write_file(job, STATE_NAME, data, len, e);
+	free(data);
+	if (!ret)
+		ret = write_file(job, CONFIG_NAME, job->config,
+				 strlen(job->config), e);
+	if (!ret && atomic_load(&job->cancelled))
+		ret = error_errno(e, -ECANCELED, "save");
+	return ret ? ret : save_directory_commit(job->directory, e);
+}
+
+static void *run(void *opaque)
+{
+	struct save_job *job = opaque;
+	uint64_t one = 1;
+
+	job->ret = write_all(job, &job->error);
+	(void)!write(job->finished.fd, &one, sizeof(one));
+	return NULL;
+}
+
+/* ---- before and after ----------------------------------------------------- */
+
+static int check_savable(const struct vm *vm, enum save_type type,
+			 struct error *e)
+{
+	if (vm->state != VM_PAUSED)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "save: the VM is %s, not paused",
+				       vm_state_name(vm->state));
+	if (atomic_load(&vm->requests))
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "save: the guest has just asked to be "
+				       "reset or to end");
+	if (vm->config->cpus.max > vm->config->cpus.count)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a VM with --cpus max= cannot be "
+				       "saved yet");
+	if (vm->hot_memory)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a VM with --memory max= cannot be "
+				       "saved yet");
+	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
+		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
+				       "save: a template's RAM is a file: "
+				       "--memory SIZE,path=FILE,share=on");
+	return vm_check_not_saving(vm, "save", e);
+}
+
+int vm_check_not_saving(const struct vm *vm, const char *what, struct error *e)
+{
+	if (!vm->save_job)
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+			       "%s: the VM is being saved", what);
+}
+
+static void job_destroy(struct save_job *job)
+{
+	int fd = job->finished.fd;
+
+	if (job->started) {
+		atomic_store(&job->cancelled, true);
+		pthread_join(job->thread, NULL);
+	}
+	if (fd >= 0) {
+		loop_remove(&job->finished);
+		close(fd);
+	}
+	save_directory_destroy(job->directory);
+	state_file_destroy(job->file);
+	free(job->changed);
+	free(job->live_path);
+	free(job->config);
+	free(job);
+}
+
+static void on_finished(struct loop_watch *w, uint32_t events)
+{
+	struct save_job *job = w->opaque;
+	struct vm *vm = job->vm;
+	vm_save_fn done = job->done;
+	void *opaque = job->opaque;
+	struct error e = job->error;
+	int ret = job->ret;
+
+	(void)events;
+	if (ret && job->base_added)
+		dirty_drop_base(vm->dirty);
+	if (!ret && job->type == SAVE_TEMPLATE)
+		vm->is_template = true;
+	vm->save_job = NULL;
+	job_destroy(job);
+	done(opaque, ret, &e);
+}
+
+void vm_save_deinit(struct vm *vm)
+{
+	if (vm->save_job)
+		job_destroy(vm->save_job);
+	vm->save_job = NULL;
+	dirty_destroy(vm->dirty);
+	vm->dirty = NULL;
+}
+
+static int find_base(struct save_job *job, const struct save_params *p,
+		     struct error *e)
+{
+	struct saved_vm *base;
+	int ret;
+
+	if (job->type != SAVE_DIFF)
+		return p->base ? error_config(e, -EINVAL, "base: only a diff "
+					      "has one") : 0;
+	if (!p->base)
+		return error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
+				       "Parameter 'base' is missing");
+	ret = saved_vm_open(&base, p->base, e);
+	if (ret)
+		return error_prefix(e, ret, "base");
+	job->identity.is_diff = true;
+	memcpy(job->identity.base_id, base->identity.id, DIRTY_ID_BYTES);
+	ret = save_identity_place_base(&job->identity, base->path,
+				       p->directory, e);
+	saved_vm_close(base);
+	return ret;
+}
+
+static int prepare(struct save_job *job, const struct save_params *p,
+		   struct error *e)
+{
+	struct vm *vm = job->vm;
+	struct state_writer *w;
+	int ret = find_base(job, p, e);
+
+	if (!ret)
+		ret = save_config_text(vm->config, vm->devices, &job->config, e);
+	if (ret)
+		return ret;
+	if (getrandom(job->identity.id, DIRTY_ID_BYTES, 0) != DIRTY_ID_BYTES)
+		return error_errno(e, -errno, "getrandom");
+	ret = state_file_create(&job->file);
+	w = ret ? NULL : state_file_add(job->file, TAG_SAVE, 0);
+	if (!w)
+		return error_set(e, -ENOMEM, "out of memory");
+	save_identity_put(&job->identity, w);
+	if (job->type == SAVE_TEMPLATE) {
+		job->live_path = realpath(ram_shared_file(vm->ram), NULL);
+		if (!job->live_path)
+			return error_errno(e, -errno, "--memory: %s",
+					   ram_shared_file(vm->ram));
+	}
+	ret = save_directory_create(&job->directory, p->directory, e);
+	if (!ret)
+		ret = snapshot_save(vm, job->file, job->config, e);
+	job->part_count = vm_memory_parts(vm, job->parts);
+	/* A template never runs again. */
+	if (ret || job->type == SAVE_TEMPLATE)
+		return ret;
+	ret = collect(job, e);
+	if (!ret)
+		ret = vm_save_note_base(vm, job->identity.id, e);
+	job->base_added = !ret;
+	return ret;
+}
+
+static int start(struct save_job *job, struct error *e)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "eventfd");
+	ret = loop_add(job->vm->loop, &job->finished, fd, EPOLLIN, on_finished,
+		       job);
+	if (ret) {
+		close(fd);
+		return error_errno(e, ret, "event loop");
+	}
+	ret = thread_start(&job->thread, 0, run, job);
+	job->started = !ret;
+	return ret ? error_errno(e, ret, "thread") : 0;
+}
+
+int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
+	    void *opaque, struct error *e)
+{
+	int ret = check_savable(vm, p->type, e);
+	struct save_job *job;
+
+	if (ret)
+		return ret;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return error_set(e, -ENOMEM, "out of memory");
+	*job = (struct save_job){
+		.vm = vm, .done = done, .opaque = opaque, .type = p->type,
+		.finished = LOOP_WATCH_INIT,
+	};
+	ret = prepare(job, p, e);
+	if (!ret)
+		ret = start(job, e);
+	if (ret) {
+		if (job->base_added)
+			dirty_drop_base(vm->dirty);
+		job_destroy(job);
+		return ret;
+	}
+	vm->save_job = job;
+	return 0;
+}
