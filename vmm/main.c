@@ -21,6 +21,7 @@
 #include "error.h"
 #include "exit_report.h"
 #include "log.h"
+#include "merge.h"
 #include "monitor/monitor.h"
 #include "snapshot.h"
 #include "vm.h"
@@ -247,11 +248,6 @@ static int unknown(const char *name)
 	const char *nearest = cli_nearest_command(name);
 	struct error e;
 
-	if (cli_command_is_planned(name)) {
-		error_config(&e, -ENOENT, "'%s' is not supported by this "
-			     "version", name);
-		return fail(&e);
-	}
 	/* `mote -k bzImage`: only the word run is missing. */
 	if (*name == '-')
 		nearest = "run";
@@ -367,6 +363,25 @@ static int restore(int argc, char **argv)
 	return status;
 }
 
+static int merge(int argc, char **argv)
+{
+	struct error e;
+
+	for (int i = 0; i < argc; i++)
+		if (argv[i][0] == '-') {
+			error_config(&e, -EINVAL, "unknown option '%s'; see "
+				     "'mote help merge'", argv[i]);
+			return fail(&e);
+		}
+	if (argc < 2) {
+		error_config(&e, -EINVAL, "mote merge: DIR... OUT");
+		return fail(&e);
+	}
+	catch_fatal_signals();
+	return merge_saves(argv, (size_t)argc - 1, argv[argc - 1], &e) ?
+		       fail(&e) : STATUS_OK;
+}
+
 static bool is_help(const char *word)
 {
 	return !strcmp(word, "--help") || !strcmp(word, "-h");
@@ -386,6 +401,8 @@ static int dispatch(int argc, char **argv)
 		return restore(argc - 2, argv + 2);
 	if (argc > 2 && is_help(argv[2]))
 		return help(command);
+	if (!strcmp(command, "merge"))
+		return merge(argc - 2, argv + 2);
 	if (!strcmp(command, "ctl"))
 		return ctl_main(argc - 2, argv + 2);
 	if (!strcmp(command, "help") || is_help(command))

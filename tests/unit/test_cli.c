@@ -662,7 +662,7 @@ static void test_cli_help_topics(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
 		assert_true(cli_help(f, topics[i]));
-	assert_false(cli_help(f, "merge"));
+	assert_false(cli_help(f, "margin"));
 	assert_false(cli_help(f, ""));
 	fclose(f);
 	assert_string_equal(cli_nearest_command("rnu"), "run");

@@ -42,7 +42,5 @@ int cli_parse_restore(int argc, char **argv, struct cli_restore *out,
 bool cli_help(FILE *out, const char *topic);
 /* The command nearest to a mistyped name, or NULL. */
 const char *cli_nearest_command(const char *name);
-/* A command to come: refused, but not as a typing error. */
-bool cli_command_is_planned(const char *name);
 
 #endif
