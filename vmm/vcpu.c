@@ -351,6 +351,11 @@ int vcpus_save(struct vcpus *v, unsigned int index, struct state_writer *w,
 	return vcpu_state_save(v->model, v->cpus[index].fd, w, e);
 }
 
+int vcpus_notes(struct vcpus *v, unsigned int index, struct state_writer *w)
+{
+	return vcpu_model_notes(v->cpus[index].fd, index, w);
+}
+
 int vcpus_load(struct vcpus *v, unsigned int index, struct state_reader *r,
 	       struct error *e)
 {

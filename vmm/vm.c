@@ -402,6 +402,7 @@ void vm_destroy(struct vm *vm)
 
 	if (!vm)
 		return;
+	vm_dump_deinit(vm);
 	end_preload(vm, &ignored);
 	vm_save_deinit(vm);
 	vcpus_destroy(vm->vcpus);

@@ -25,6 +25,7 @@ enum vm_state {
 	VM_PAUSED,
 	VM_SHUTDOWN,		/* ended; the process is about to leave */
 	VM_PANICKED,		/* --on-panic pause */
+	VM_SAVING,		/* paused for as long as its memory is written */
 };
 
 /* Why a VM ended: the exit report's kind. */
@@ -60,6 +61,7 @@ enum vm_event {
 	VM_EVENT_DEVICE_DELETED,	/* vm_devices.h */
 	VM_EVENT_BALLOON_CHANGE,	/* vm_memory.h */
 	VM_EVENT_MEMORY_CHANGE,		/* vm_memory.h */
+	VM_EVENT_DUMP_COMPLETED,	/* dump.h */
 };
 
 typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,
@@ -77,7 +79,7 @@ void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque);
 
 const struct vm_config *vm_config(const struct vm *vm);
 enum vm_state vm_state(const struct vm *vm);
-/* "prelaunch", "running", "paused", "shutdown", "guest-panicked": QEMU's. */
+/* "prelaunch", "running", "save-vm", and so on: QEMU's. */
 const char *vm_state_name(enum vm_state state);
 const struct vm_exit_report *vm_exit_report(const struct vm *vm);
 const char *vm_exit_kind_name(enum vm_exit_kind kind);

@@ -62,6 +62,7 @@ struct vm {
 	struct vcpus *vcpus;
 
 	enum vm_state state;
+	enum vm_state held_state;	/* what it was before vm_hold() */
 	bool is_template;	/* others have its RAM: it must not run */
 	/* vm_save.c */
 	struct save_job *save_job;	/* NULL: none is being made */
@@ -93,6 +94,8 @@ struct vm {
 
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
+	struct vm_dump *dump;	/* NULL: never dumped */
+
 	bool tables_stale;	/* devices have changed before the first run */
 };
 
@@ -104,6 +107,22 @@ void vm_vcpu_died(void *opaque, enum vcpu_death why, const char *reason);
 void vm_console_key(void *opaque, enum chardev_key key);
 void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
 	     const char *reason);
+
+/*
+ * vm_hold.c. A VM that is held is in the given state, paused, and nothing but
+ * vm_release() and its end changes that; what the guest has asked for waits. -EPERM
+ * (InvalidState): it is held already, or cannot be paused.
+ */
+int vm_hold(struct vm *vm, enum vm_state state, const char *what,
+	    struct error *e);
+/* Could it be held? */
+int vm_check_hold(const struct vm *vm, const char *what, struct error *e);
+/* It is as before, and runs if it did then. No-op when it is not held. */
+void vm_release(struct vm *vm);
+bool vm_is_held(const struct vm *vm);
+
+/* dump.c: the end of what is under way. */
+void vm_dump_deinit(struct vm *vm);
 
 /* vm_devices.c */
 int vm_devices_init(struct vm *vm, struct error *e);

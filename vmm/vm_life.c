@@ -207,6 +207,9 @@ static void on_request(struct loop_watch *w, uint32_t events)
 
 	(void)events;
 	(void)!read(w->fd, &count, sizeof(count));
+	/* vm_release() comes back to it. */
+	if (vm_is_held(vm))
+		return;
 	r = atomic_exchange(&vm->requests, 0);
 	if (vm->state == VM_SHUTDOWN)
 		return;
@@ -267,6 +270,7 @@ const char *vm_state_name(enum vm_state state)
 		[VM_PAUSED] = "paused",
 		[VM_SHUTDOWN] = "shutdown",
 		[VM_PANICKED] = "guest-panicked",
+		[VM_SAVING] = "save-vm",
 	};
 
 	return names[state];
@@ -392,7 +396,7 @@ int vm_reset(struct vm *vm, struct error *e)
 		ret = vm_check_not_saving(vm, "system_reset", e);
 	if (ret)
 		return ret;
-	if (vm->state == VM_SHUTDOWN)
+	if (vm->state == VM_SHUTDOWN || vm_is_held(vm))
 		return wrong_state(vm, "system_reset", e);
 	/* QEMU, too, leaves a panicked guest paused after a reset. */
 	if (vm->state == VM_PANICKED)

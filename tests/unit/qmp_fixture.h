@@ -11,6 +11,7 @@
 
 #include <json-c/json.h>
 
+#include "dump.h"
 #include "monitor/monitor.h"
 #include "vm.h"
 #include "vm_devices.h"
@@ -51,6 +52,8 @@ struct vm {
 		int nr;
 		bool console;
 	} port;			/* the last one; id "": none */
+	struct vm_dump_status dump;
+	uint64_t dump_begin, dump_bytes;
 	struct config_net nic;	/* that nic-update gave, strings copied */
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_life loop error log */
+/* LINK: vm_life vm_hold loop error log */
 /* The life cycle over vCPUs, devices and a board that only keep books. */
 #include "unit.h"
 
@@ -340,6 +340,39 @@ static void test_kernel_is_populated_once_it_runs(void **state)
 	assert_int_equal(populate.calls, 5);
 }
 
+/* Held, it does nothing, and what the guest asked for is decided afterwards. */
+static void test_held_vm_waits_and_goes_on_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	assert_int_equal(vm_hold(&f->vm, VM_SAVING, "dump", &e), 0);
+	assert_string_equal(vm_state_name(vm_state(&f->vm)), "save-vm");
+	assert_false(vcpu.running);
+	assert_int_equal(vm_hold(&f->vm, VM_SAVING, "dump", &e), -EPERM);
+	assert_int_equal(e.class, ERROR_INVALID_STATE);
+	assert_int_equal(vm_cont(&f->vm, &e), -EPERM);
+	assert_int_equal(vm_reset(&f->vm, &e), -EPERM);
+	vm_release(&f->vm);
+	assert_int_equal(vm_state(&f->vm), VM_RUNNING);
+	assert_true(vcpu.running);
+	assert_int_equal(vm_stop(&f->vm, &e), 0);
+	assert_int_equal(vm_hold(&f->vm, VM_SAVING, "dump", &e), 0);
+	vm_release(&f->vm);
+	assert_int_equal(vm_state(&f->vm), VM_PAUSED);
+	assert_int_equal(vm_cont(&f->vm, &e), 0);
+
+	vcpu.before_stopped = ask_for_poweroff;
+	assert_int_equal(vm_hold(&f->vm, VM_SAVING, "dump", &e), 0);
+	vcpu.before_stopped = NULL;
+	turn(f);
+	assert_int_equal(vm_state(&f->vm), VM_SAVING);
+	vm_release(&f->vm);
+	turn(f);
+	assert_int_equal(vm_exit_report(&f->vm)->kind, VM_EXIT_POWEROFF);
+	assert_int_equal(vm_hold(&f->vm, VM_SAVING, "dump", &e), -EPERM);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -351,6 +384,7 @@ int main(void)
 		T(test_two_resets_at_once_are_one),
 		T(test_first_cont_brings_the_tables_up_to_date),
 		T(test_kernel_is_populated_once_it_runs),
+		T(test_held_vm_waits_and_goes_on_as_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,8 @@ int vcpu_state_save(struct vcpu_model *m, int vcpu_fd, struct state_writer *w,
 		    struct error *e);
 int vcpu_state_load(struct vcpu_model *m, int vcpu_fd, unsigned int index,
 		    struct state_reader *r, struct error *e);
+/* A vCPU's registers as notes of a core file (save/elf_core.h). */
+int vcpu_model_notes(int vcpu_fd, unsigned int index, struct state_writer *w);
 /*
  * Before the first run of what was loaded: clocks go on from where they were
  * when it was saved. No-op without, and the second time.

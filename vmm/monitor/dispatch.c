@@ -31,6 +31,7 @@ const struct command_group *const command_groups[] = {
 	&vsock_commands,
 	&memory_commands,
 	&save_commands,
+	&dump_commands,
 	&cpu_commands,
 	&chardev_commands,
 	NULL,

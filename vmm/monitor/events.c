@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "dump.h"
 #include "monitor/internal.h"
 #include "vm_memory.h"
 
@@ -125,6 +126,19 @@ static struct json_object *memory_change(struct vm *vm)
 	return o;
 }
 
+static struct json_object *dump_completed(struct vm *vm)
+{
+	struct json_object *o = json_object_new_object();
+	struct vm_dump_status status;
+
+	vm_dump_status(vm, &status);
+	json_object_object_add(o, "result", dump_status_json(&status));
+	if (status.state == VM_DUMP_FAILED)
+		json_object_object_add(o, "error", json_object_new_string(
+					       status.error.text));
+	return o;
+}
+
 void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		    const char *reason)
 {
@@ -163,6 +177,10 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		if (data)
 			broadcast(m, "MEMORY_DEVICE_SIZE_CHANGE", data);
 		wait_memory_changed(m);
+		break;
+	case VM_EVENT_DUMP_COMPLETED:
+		broadcast(m, "DUMP_COMPLETED", dump_completed(m->vm));
+		wait_dump_ended(m);
 		break;
 	case VM_EVENT_SHUTDOWN:
 		cause = shutdown_cause(m);

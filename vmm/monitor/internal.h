@@ -164,6 +164,7 @@ extern const struct command_group netdev_commands;
 extern const struct command_group vsock_commands;
 extern const struct command_group memory_commands;
 extern const struct command_group save_commands;
+extern const struct command_group dump_commands;
 extern const struct command_group cpu_commands;
 extern const struct command_group chardev_commands;
 
@@ -208,6 +209,9 @@ void query_block_put_device(struct json_object *o, const struct device *d);
 void query_block_put_node(struct json_object *o, const struct device *d);
 /* commands_block_stats.c: a disk's counters in stats. */
 void disk_put_counters(struct json_object *o, const struct device *d);
+/* commands_dump.c: the result of query-dump. */
+struct vm_dump_status;
+struct json_object *dump_status_json(const struct vm_dump_status *status);
 
 /* netdevs.c */
 void netdevs_destroy(struct monitor *m);
@@ -237,6 +241,9 @@ void wait_memory_changed(struct monitor *m);
 /* vm_save(); the reply comes when it is done. What a handler returns. */
 struct save_params;
 int wait_save(struct session *s, const struct save_params *p, struct error *e);
+/* The reply comes when the dump that was just begun has ended. */
+int wait_dump(struct session *s, struct error *e);
+void wait_dump_ended(struct monitor *m);
 void wait_device_deleted(struct monitor *m, const char *id);
 /* Of the command that was deferred last; consumes result. */
 void wait_keep_result(struct session *s, struct json_object *result);

@@ -2,13 +2,15 @@
 /*
  * Replies that come later: at the VM's end (`wait`), when the guest's memory has
  * the size it was asked to have (`memory-set`), when the guest has let a
- * device go (`disk-remove` and its like), when the VM is saved, or at their timeout. Main thread. A
- * client that leaves takes only its own waiters along.
+ * device go (`disk-remove` and its like), when the VM is saved or a dump is
+ * written, or at their timeout. Main thread. A client that leaves takes only its
+ * own waiters along.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dump.h"
 #include "exit_report.h"
 #include "monitor/internal.h"
 #include "snapshot.h"
@@ -29,6 +31,7 @@ struct waiter {
 	char *device;			/* its id; NULL: the VM's end */
 	bool memory;			/* its size instead */
 	bool save;			/* that it is saved */
+	bool dump;			/* the end of a dump instead */
 	bool force;			/* at the timeout, without the guest */
 };
 
@@ -285,6 +288,41 @@ void wait_memory_changed(struct monitor *m)
 	}
 }
 
+int wait_dump(struct session *s, struct error *e)
+{
+	int ret = check_count(s, e);
+
+	if (!ret)
+		ret = add(s, NULL, NO_TIMEOUT, false, e);
+	if (ret == COMMAND_DEFERRED)
+		s->waiters->dump = true;
+	return ret;
+}
+
+void wait_dump_ended(struct monitor *m)
+{
+	struct vm_dump_status status;
+
+	vm_dump_status(m->vm, &status);
+	for (struct session *s = m->sessions; s; s = s->next) {
+		struct waiter *next;
+
+		for (struct waiter *w = s->waiters; w; w = next) {
+			struct json_object *reply;
+
+			next = w->next;
+			if (!w->dump)
+				continue;
+			reply = json_object_get(w->reply);
+			if (status.state == VM_DUMP_FAILED)
+				reply_error(s, reply, &status.error);
+			else
+				reply_return(s, reply, NULL);
+			destroy(w);
+		}
+	}
+}
+
 void wait_device_deleted(struct monitor *m, const char *id)
 {
 	for (struct session *s = m->sessions; s; s = s->next) {
@@ -310,7 +348,7 @@ void wait_vm_ended(struct monitor *m)
 		while (s->waiters) {
 			struct waiter *w = s->waiters;
 
-			if (w->device || w->memory || w->save)
+			if (w->device || w->memory || w->save || w->dump)
 				reply_error(s, json_object_get(w->reply), &e);
 			else
 				reply_return(s, json_object_get(w->reply),

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* A VM that is held still while its memory is read. Main thread. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "vm_internal.h"
+
+bool vm_is_held(const struct vm *vm)
+{
+	return vm->state == VM_SAVING;
+}
+
+int vm_check_hold(const struct vm *vm, const char *what, struct error *e)
+{
+	if (vm_is_held(vm))
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "%s: the VM's memory is being written "
+				       "already", what);
+	if (vm->state == VM_SHUTDOWN)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "%s: the VM is %s", what,
+				       vm_state_name(vm->state));
+	return 0;
+}
+
+int vm_hold(struct vm *vm, enum vm_state state, const char *what,
+	    struct error *e)
+{
+	enum vm_state before = vm->state;
+	int ret = vm_check_hold(vm, what, e);
+
+	if (!ret)
+		ret = vm_stop(vm, e);
+	if (ret)
+		return ret;
+	vm->held_state = before;
+	vm->state = state;
+	return 0;
+}
+
+void vm_release(struct vm *vm)
+{
+	uint64_t one = 1;
+	struct error e;
+
+	if (!vm_is_held(vm))
+		return;
+	vm->state = vm->held_state;
+	if (vm->held_state == VM_RUNNING) {
+		vm->state = VM_PAUSED;
+		if (vm_cont(vm, &e))
+			log_error("%s", e.text);
+	}
+	if (atomic_load(&vm->requests))
+		(void)!write(vm->request_watch.fd, &one, sizeof(one));
+}
