@@ -44,11 +44,12 @@ $(BUILD)/vmm/%.o: vmm/%.c
 	$(Q)$(CC) $(MOTE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # ---- unit tests: tests/unit/test_NAME.c, linked with what its
-# "LINK:" lines name (paths below vmm/ without .c, % for any name) ----------
+# "LINK:" lines name (paths below vmm/ without .c, % for any name), and with the
+# helpers next to it that a "WITH:" line names, and what theirs do -----------
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
-link_of = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(subst %,*,$(patsubst %,vmm/%.c,$(shell sed -n 's|^/\* LINK: \(.*\) \*/|\1|p' $(1))))))
-# ... and with the helpers next to it that a "/* WITH: */" line names.
 with_of = $(patsubst %,tests/unit/%.c,$(shell sed -n 's|^/\* WITH: \(.*\) \*/|\1|p' $(1)))
+link_names = $(shell sed -n 's|^/\* LINK: \(.*\) \*/|\1|p' $(1) $(wildcard $(call with_of,$(1))))
+link_of = $(sort $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(subst %,*,$(patsubst %,vmm/%.c,$(link_names))))))
 .PHONY: check-unit
 check-unit: $(UNIT)
 	$(Q)for t in $(UNIT); do echo "$$t"; "$$t" || exit 1; done

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* LINK: monitor/% config/config config/config_% config/option_% config/options config/suboptions block/vhd cgroup nearest utf8 bus char/listener exit_report loop error */
 /* A monitor over a fake VM. The test's thread. */
 #include "qmp_fixture.h"
 #include "snapshot.h"

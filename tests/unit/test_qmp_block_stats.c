@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/% cgroup option_net option_fields suboptions nearest utf8 config config_net config_paths bus char/listener exit_report loop error */
 /* WITH: qmp_fixture */
 /* query-blockstats and the disks in stats, over disks that have counted. */
 #include "qmp_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: ctl ctl_args monitor/% cgroup config/option_net config/option_fields config/suboptions nearest utf8 config/config config/config_net config/config_paths bus char/listener exit_report loop error config/option_9p */
+/* LINK: ctl ctl_args */
 /* WITH: qmp_fixture */
 /* `mote ctl`: its arguments, and whole runs of it against a monitor. */
 #include "qmp_fixture.h"

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/% cgroup config/option_net config/option_fields config/suboptions nearest utf8 config/config config/config_net config/config_paths bus char/listener exit_report loop error config/option_9p */
 /* WITH: qmp_fixture */
 /* The monitor's commands about memory, over a fake VM. */
 #include "qmp_fixture.h"

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/% cgroup option_net option_9p option_fields suboptions nearest utf8 config config_net config_paths bus char/listener exit_report loop error */
 /* WITH: qmp_fixture */
 /* The monitor's commands about shares, over a VM that only keeps books. */
 #include "qmp_fixture.h"
