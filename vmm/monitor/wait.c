@@ -21,17 +21,17 @@
 /* Longer ones (292 years) are cut: loop_timer_set() takes nanoseconds. */
 #define MAX_TIMEOUT_MS	((uint64_t)INT64_MAX / 1000000)
 
+enum wait_for { FOR_END, FOR_DEVICE, FOR_MEMORY, FOR_SAVE, FOR_DUMP };
+
 struct waiter {
 	struct waiter *next;
+	enum wait_for what;
 	struct session *session;
 	struct json_object *reply;
 	struct json_object *result;	/* once the device is gone; NULL: {} */
 	struct loop_timer timer;	/* watch.fd is -1 without a timeout */
 	uint64_t timeout_ms;
-	char *device;			/* its id; NULL: the VM's end */
-	bool memory;			/* its size instead */
-	bool save;			/* that it is saved */
-	bool dump;			/* the end of a dump instead */
+	char *device;			/* FOR_DEVICE: its id */
 	bool force;			/* at the timeout, without the guest */
 };
 
@@ -82,11 +82,41 @@ static struct json_object *memory_sizes(struct vm *vm)
 	return o;
 }
 
-static void memory_done(struct waiter *w)
+/* e NULL: it has succeeded. Consumes result. */
+static void finish(struct waiter *w, struct json_object *result,
+		   const struct error *e)
 {
-	reply_return(w->session, json_object_get(w->reply),
-		     memory_sizes(w->session->monitor->vm));
+	if (e)
+		reply_error(w->session, json_object_get(w->reply), e);
+	else
+		reply_return(w->session, json_object_get(w->reply), result);
 	destroy(w);
+}
+
+/* fn may destroy the waiter it is called with. */
+static void each(struct monitor *m, enum wait_for what,
+		 void (*fn)(struct waiter *w, const void *arg), const void *arg)
+{
+	for (struct session *s = m->sessions; s; s = s->next) {
+		struct waiter *next;
+
+		for (struct waiter *w = s->waiters; w; w = next) {
+			next = w->next;
+			if (w->what == what)
+				fn(w, arg);
+		}
+	}
+}
+
+static void ended(struct waiter *w, const void *error)
+{
+	finish(w, NULL, error);
+}
+
+static void memory_done(struct waiter *w, const void *arg)
+{
+	(void)arg;
+	finish(w, memory_sizes(w->session->monitor->vm), NULL);
 }
 
 static void on_timeout(void *opaque)
@@ -97,8 +127,8 @@ static void on_timeout(void *opaque)
 					    NULL;
 	struct error e;
 
-	if (w->memory) {
-		memory_done(w);
+	if (w->what == FOR_MEMORY) {
+		memory_done(w, NULL);
 		return;
 	}
 	/* Then the reply comes by the event, and the waiter goes. */
@@ -107,18 +137,18 @@ static void on_timeout(void *opaque)
 		return;
 	}
 	timed_out(w->device, w->timeout_ms, &e);
-	reply_error(w->session, json_object_get(w->reply), &e);
-	destroy(w);
+	finish(w, NULL, &e);
 }
 
-static int add(struct session *s, const char *device, uint64_t timeout_ms,
-	       bool force, struct error *e)
+static int add(struct session *s, enum wait_for what, const char *device,
+	       uint64_t timeout_ms, bool force, struct error *e)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 	int ret;
 
 	if (!w)
 		return error_set(e, -ENOMEM, "out of memory");
+	w->what = what;
 	w->session = s;
 	w->timer.watch.fd = -1;
 	w->timeout_ms = timeout_ms;
@@ -174,7 +204,7 @@ int wait_run(struct session *s, struct json_object *args,
 	if (!ms)
 		return timed_out(NULL, ms, e);
 	ret = check_count(s, e);
-	return ret ? ret : add(s, NULL, ms, false, e);
+	return ret ? ret : add(s, FOR_END, NULL, ms, false, e);
 }
 
 int wait_remove_device(struct session *s, struct device *device,
@@ -196,7 +226,7 @@ int wait_remove_device(struct session *s, struct device *device,
 	else if (device && !timeout_ms)
 		ret = timed_out(id, 0, e);
 	else if (device)
-		ret = add(s, id, timeout_ms, force, e);
+		ret = add(s, FOR_DEVICE, id, timeout_ms, force, e);
 	free(id);
 	return ret;
 }
@@ -208,7 +238,7 @@ int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
 
 	if (ret)
 		return ret;
-	return timeout_ms ? add(s, id, timeout_ms, false, e) :
+	return timeout_ms ? add(s, FOR_DEVICE, id, timeout_ms, false, e) :
 			    timed_out(id, 0, e);
 }
 
@@ -231,32 +261,12 @@ int wait_memory(struct session *s, uint64_t timeout_ms,
 		return 0;
 	}
 	ret = check_count(s, e);
-	if (!ret)
-		ret = add(s, NULL, timeout_ms, false, e);
-	if (ret == COMMAND_DEFERRED)
-		s->waiters->memory = true;
-	return ret;
+	return ret ? ret : add(s, FOR_MEMORY, NULL, timeout_ms, false, e);
 }
 
 static void on_saved(void *opaque, int ret, const struct error *e)
 {
-	struct monitor *m = opaque;
-
-	for (struct session *s = m->sessions; s; s = s->next) {
-		struct waiter *next;
-
-		for (struct waiter *w = s->waiters; w; w = next) {
-			next = w->next;
-			if (!w->save)
-				continue;
-			if (ret)
-				reply_error(s, json_object_get(w->reply), e);
-			else
-				reply_return(s, json_object_get(w->reply),
-					     NULL);
-			destroy(w);
-		}
-	}
+	each(opaque, FOR_SAVE, ended, ret ? e : NULL);
 }
 
 int wait_save(struct session *s, const struct save_params *p, struct error *e)
@@ -266,37 +276,20 @@ int wait_save(struct session *s, const struct save_params *p, struct error *e)
 
 	if (!ret)
 		ret = vm_save(m->vm, p, on_saved, m, e);
-	if (!ret)
-		ret = add(s, NULL, NO_TIMEOUT, false, e);
-	if (ret == COMMAND_DEFERRED)
-		s->waiters->save = true;
-	return ret;
+	return ret ? ret : add(s, FOR_SAVE, NULL, NO_TIMEOUT, false, e);
 }
 
 void wait_memory_changed(struct monitor *m)
 {
-	if (!memory_settled(m->vm))
-		return;
-	for (struct session *s = m->sessions; s; s = s->next) {
-		struct waiter *next;
-
-		for (struct waiter *w = s->waiters; w; w = next) {
-			next = w->next;
-			if (w->memory)
-				memory_done(w);
-		}
-	}
+	if (memory_settled(m->vm))
+		each(m, FOR_MEMORY, memory_done, NULL);
 }
 
 int wait_dump(struct session *s, struct error *e)
 {
 	int ret = check_count(s, e);
 
-	if (!ret)
-		ret = add(s, NULL, NO_TIMEOUT, false, e);
-	if (ret == COMMAND_DEFERRED)
-		s->waiters->dump = true;
-	return ret;
+	return ret ? ret : add(s, FOR_DUMP, NULL, NO_TIMEOUT, false, e);
 }
 
 void wait_dump_ended(struct monitor *m)
@@ -304,39 +297,20 @@ void wait_dump_ended(struct monitor *m)
 	struct vm_dump_status status;
 
 	vm_dump_status(m->vm, &status);
-	for (struct session *s = m->sessions; s; s = s->next) {
-		struct waiter *next;
+	each(m, FOR_DUMP, ended,
+	     status.state == VM_DUMP_FAILED ? &status.error : NULL);
+}
 
-		for (struct waiter *w = s->waiters; w; w = next) {
-			struct json_object *reply;
-
-			next = w->next;
-			if (!w->dump)
-				continue;
-			reply = json_object_get(w->reply);
-			if (status.state == VM_DUMP_FAILED)
-				reply_error(s, reply, &status.error);
-			else
-				reply_return(s, reply, NULL);
-			destroy(w);
-		}
-	}
+static void device_gone(struct waiter *w, const void *id)
+{
+	if (!strcmp(w->device, id))
+		finish(w, json_object_get(w->result), NULL);
 }
 
 void wait_device_deleted(struct monitor *m, const char *id)
 {
-	for (struct session *s = m->sessions; s; s = s->next) {
-		struct waiter *next;
-
-		for (struct waiter *w = s->waiters; w; w = next) {
-			next = w->next;
-			if (!w->device || !id || strcmp(w->device, id))
-				continue;
-			reply_return(s, json_object_get(w->reply),
-				     json_object_get(w->result));
-			destroy(w);
-		}
-	}
+	if (id)
+		each(m, FOR_DEVICE, device_gone, id);
 }
 
 void wait_vm_ended(struct monitor *m)
@@ -348,13 +322,11 @@ void wait_vm_ended(struct monitor *m)
 		while (s->waiters) {
 			struct waiter *w = s->waiters;
 
-			if (w->device || w->memory || w->save || w->dump)
-				reply_error(s, json_object_get(w->reply), &e);
+			if (w->what == FOR_END)
+				finish(w, exit_report_json(
+						  vm_exit_report(m->vm)), NULL);
 			else
-				reply_return(s, json_object_get(w->reply),
-					     exit_report_json(
-						     vm_exit_report(m->vm)));
-			destroy(w);
+				finish(w, NULL, &e);
 		}
 	}
 }
