@@ -200,6 +200,7 @@ dmesg -n 1  # errors are wanted, and not in the middle of a line
 for d in vda vdb vdc vdd vde vdf vdg vdh vdi vdj; do
     echo "$d $(cat /sys/block/$d/serial) $(cat /sys/block/$d/ro) $(ls /sys/block/$d/mq | wc -l) $(cat /sys/block/$d/size)" \
          "$(cat /sys/block/$d/queue/logical_block_size) $(cat /sys/block/$d/queue/physical_block_size)"
+    echo "CAN $d $(cd /sys/block/$d/queue; echo $(cat discard_max_bytes write_zeroes_max_bytes write_cache))"
 done
 disk-io check /dev/vda 1 32 && disk-io check /dev/vdb 2 64 & a=$!
 disk-io check /dev/vdc 3 64 && disk-io check /dev/vdd 4 16 & b=$!
@@ -259,13 +260,14 @@ def test_disks_under_load_and_errors(run, ctl, mounted, failing_device, loop_dev
         "vdc": sparse(ext4 / "direct", 4 * MIB),
         "vdd": vhd(tmp_path / "fixed.vhd", 3 * MIB),
         "vde": sparse(full / "full", 8 * MIB),
-        "vdf": sparse(tmp_path / "short", 4 * MIB),
+        "vdf": sparse(mounted("-t", "ramfs", "none") / "short", 4 * MIB),
         "vdg": sparse(tmp_path / "readonly", MIB),
         "vdh": failing_device,
         "vdi": sectors,
         "vdj": losing.node,
     }
-    options = {"vdb": ",queues=4", "vdc": ",queues=4,direct=on,serial=DIRECT", "vdd": ",id=vhd", "vdg": ",ro", "vdi": ",direct=on"}
+    options = {"vdb": ",queues=4", "vdc": ",queues=4,direct=on,serial=DIRECT", "vdd": ",id=vhd", "vdf": ",flush=off", "vdg": ",ro",
+               "vdi": ",direct=on"}
     os.chmod(paths["vdg"], 0o444)
     monitor = tmp_path / "monitor"
     words = [word for name, path in paths.items() for word in ("-d", f"{path}{options.get(name, '')}")]
@@ -278,6 +280,10 @@ def test_disks_under_load_and_errors(run, ctl, mounted, failing_device, loop_dev
         "vda disk0 0 1 8192 512 4096", "vdb disk1 0 2 8192 512 4096", "vdc DIRECT 0 2 8192 512 4096", "vdd vhd 0 1 6144 512 4096",
         "vde disk3 0 1 16384 512 4096", "vdf disk4 0 1 8192 512 4096", "vdg disk5 1 1 2048 512 4096",
         "vdh disk6 0 1 8192 512 512", "vdi disk7 0 1 8192 4096 4096", "vdj disk8 0 1 2048 512 512"]
+    # No discards where the file cannot have holes; no flushes where they were not wanted.
+    assert re.findall(r"^CAN (vd[afhi]) (\d+) (\d+) (.*)$", said, re.M) == [
+        ("vda", str(1 << 30), str(1 << 30), "write back"), ("vdf", "0", "0", "write through"),
+        ("vdh", "0", str(1 << 30), "write back"), ("vdi", str(1 << 30), str(1 << 30), "write back")]
     assert "CHECKS PASSED" in said, vm.transcript()
     if engine == "threads":
         assert rings(vm) == 0 and "mote-disk" in threads(vm)
