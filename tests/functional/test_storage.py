@@ -238,7 +238,8 @@ def found(vm, word):
 def counted_by_guest(said, name):
     """Documentation/block/stat.rst: requests and sectors that were read, written and discarded, and flushes."""
     stat = [int(word) for word in re.search(rf"STAT {name} (.*)", said).group(1).split()]
-    return [stat[0], stat[2] * 512, stat[4], stat[6] * 512, stat[11], stat[13] * 512, stat[15]]
+    # To Linux a flush is also a write, of nothing.
+    return [stat[0], stat[2] * 512, stat[4] - stat[15], stat[6] * 512, stat[11], stat[13] * 512, stat[15]]
 
 
 def counted(stats):
