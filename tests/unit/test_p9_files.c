@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: p9/codec p9/attr p9/export p9/fid p9/op_attr p9/op_dir p9/op_io */
 /* LINK: p9/op_lock p9/op_name p9/op_open p9/op_session p9/op_xattr p9/path */
-/* LINK: p9/pool p9/qid p9/reclaim p9/save p9/server state error loop */
+/* LINK: p9/lock_ranges p9/pool p9/qid p9/reclaim p9/save p9/server state error loop */
 /* WITH: p9_fixture */
 /* What the operations do to files, passed through and mapped. */
 #include <errno.h>
@@ -375,6 +375,27 @@ static int getlock(uint32_t fid, uint8_t type, uint64_t start)
 	return p9_get_u8(&c.r);
 }
 
+/* The kernel keeps a record of each. */
+static void test_locks_of_every_other_byte_come_to_an_end(void **state)
+{
+	uint64_t n = 0;
+	int ret;
+
+	(void)state;
+	assert_int_equal(p9_do_walk(&c, 0, 1, "file"), 0);
+	assert_int_equal(p9_do_lopen(&c, 1, 2), 0);
+	while (!(ret = p9_do_lock(&c, 1, P9_LOCK_WRITE, 2 * n, 1, 7)))
+		assert_true(++n < 5000);
+	assert_int_equal(ret, -ENOLCK);
+	assert_in_range(n, 4000, 4096);
+	/* Nor by unlocking in the middle. */
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_UNLOCK, 7, 1, 7), -ENOLCK);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_UNLOCK, 0, 0, 7), 0);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_WRITE, 0, 10, 8), 0);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_UNLOCK, 2, 1, 8), 0);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_WRITE, 2, 1, 7), 0);
+}
+
 static void test_locks_are_seen_by_others(void **state)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_len = 10 };
@@ -617,6 +638,7 @@ int main(void)
 		WITH(test_times_are_set_to_the_nanosecond, set_up),
 		WITH(test_qids_are_stable_and_tell_files_apart, set_up),
 		WITH(test_locks_are_seen_by_others, set_up),
+		WITH(test_locks_of_every_other_byte_come_to_an_end, set_up),
 		WITH(test_xattrs_are_set_and_read, set_up),
 		WITH(test_readonly_refuses_each_mutation, set_up_readonly),
 		WITH(test_modes_and_owners, set_up),

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: p9/codec p9/attr p9/export p9/fid p9/op_attr p9/op_dir p9/op_io */
 /* LINK: p9/op_lock p9/op_name p9/op_open p9/op_session p9/op_xattr p9/path */
-/* LINK: p9/pool p9/qid p9/reclaim p9/save p9/server state error loop */
+/* LINK: p9/lock_ranges p9/pool p9/qid p9/reclaim p9/save p9/server state error loop */
 /* WITH: p9_fixture */
 /* A session, saved and loaded into a new server. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,9 @@ static int set_up(void **state)
 	assert_int_equal(p9_do_walk(&c, 1, 5, ""), 0);
 	assert_int_equal(p9_do_xattrcreate(&c, 5, "user.a", 4, 0), 0);
 	assert_int_equal(p9_do_write(&c, 5, 0, "va", 2), 2);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_WRITE, 10, 5, 77), 0);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_READ, 20, 0, 77), 0);
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_READ, 0, 3, 78), 0);
 	return 0;
 }
 
@@ -135,6 +139,62 @@ static void test_state_of_garbage_is_harmless(void **state)
 	state_writer_deinit(&w);
 }
 
+/* As another process on the host meets it. */
+static short locked(const char *name, short type, off_t start)
+{
+	struct flock l = { .l_type = type, .l_start = start, .l_len = 1 };
+	int fd = open(p9_host_path(&c, name), O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_GETLK, &l), 0);
+	close(fd);
+	return l.l_type;
+}
+
+static void test_locks_are_taken_again(void **state)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+
+	(void)state;
+	p9_server_save(c.server, &w);
+	p9_client_restart(&c);
+	assert_int_equal(locked("file", F_WRLCK, 12), F_UNLCK);
+	assert_int_equal(load(&w, w.len_bytes), 0);
+	assert_int_equal(locked("file", F_RDLCK, 9), F_UNLCK);
+	assert_int_equal(locked("file", F_RDLCK, 10), F_WRLCK);
+	assert_int_equal(locked("file", F_RDLCK, 14), F_WRLCK);
+	assert_int_equal(locked("file", F_WRLCK, 15), F_UNLCK);
+	assert_int_equal(locked("file", F_RDLCK, 5000), F_UNLCK);
+	assert_int_equal(locked("file", F_WRLCK, 5000), F_RDLCK);
+	assert_int_equal(locked("file", F_WRLCK, 2), F_RDLCK);
+	/* They are the same owners', and go with the last open fid. */
+	assert_int_equal(p9_do_lock(&c, 1, P9_LOCK_UNLOCK, 0, 0, 77), 0);
+	assert_int_equal(locked("file", F_WRLCK, 12), F_UNLCK);
+	assert_int_equal(locked("file", F_WRLCK, 2), F_RDLCK);
+	assert_int_equal(p9_do_fid(&c, P9_TCLUNK, 1), 0);
+	assert_int_equal(locked("file", F_WRLCK, 2), F_UNLCK);
+	state_writer_deinit(&w);
+}
+
+static void test_lock_that_another_has_now_is_refused(void **state)
+{
+	struct flock l = { .l_type = F_RDLCK, .l_start = 12, .l_len = 1 };
+	struct state_writer w = STATE_WRITER_INIT;
+	int fd = open(p9_host_path(&c, "file"), O_RDWR);
+
+	(void)state;
+	p9_server_save(c.server, &w);
+	p9_client_restart(&c);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+	assert_int_equal(load(&w, w.len_bytes), -EBUSY);
+	close(fd);
+	/* One of a file that is gone is gone. */
+	assert_int_equal(unlink(p9_host_path(&c, "file")), 0);
+	p9_client_restart(&c);
+	assert_int_equal(load(&w, w.len_bytes), 0);
+	state_writer_deinit(&w);
+}
+
 /* A path that leads out, as only a forged state has it. */
 static void test_state_with_a_path_outside_loses_the_fid(void **state)
 {
@@ -147,7 +207,7 @@ static void test_state_with_a_path_outside_loses_the_fid(void **state)
 		struct state_writer w = STATE_WRITER_INIT;
 		struct p9_test_attr a;
 
-		state_put_u8(&w, 1);
+		state_put_u8(&w, 2);
 		state_put_u32(&w, 8192);
 		state_put_u64(&w, 0);
 		state_put_u32(&w, 1);
@@ -159,6 +219,7 @@ static void test_state_with_a_path_outside_loses_the_fid(void **state)
 		state_put_u64(&w, 0);
 		state_put_bool(&w, true);
 		state_put_string(&w, paths[i]);
+		state_put_u32(&w, 0);	/* locks */
 		p9_client_restart(&c);
 		assert_int_equal(load(&w, w.len_bytes), 0);
 		assert_int_equal(p9_do_getattr(&c, 7, &a), -ESTALE);
@@ -174,6 +235,8 @@ int main(void)
 		WITH(test_state_cut_anywhere_is_refused),
 		WITH(test_state_of_garbage_is_harmless),
 		WITH(test_state_with_a_path_outside_loses_the_fid),
+		WITH(test_locks_are_taken_again),
+		WITH(test_lock_that_another_has_now_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

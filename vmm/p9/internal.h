@@ -18,6 +18,7 @@
 #define P9_MAX_FIDS	(1u << 18)
 #define P9_XATTR_BUDGET	(16u << 20)	/* bytes in all xattr fids together */
 #define P9_PATH_BUDGET	(64u << 20)	/* bytes of the paths of reclaimed files */
+#define P9_MAX_LOCK_RANGES 4096u	/* of all locks together */
 #define P9_PROC_BYTES	32		/* "/proc/self/fd/2147483647" */
 
 struct p9_export {
@@ -77,6 +78,16 @@ struct p9_qid_prefix {
 	uint16_t high;
 };
 
+/* An owner of locks on one file, op_lock.c. */
+struct p9_lock {
+	struct p9_lock *next;
+	uint64_t path;			/* the file's qid.path */
+	uint32_t process;
+	char client[P9_NAME_BYTES];
+	int fd;
+	bool writable;
+};
+
 struct p9_server {
 	struct p9_export *x;
 	struct p9_pool *pool;
@@ -96,6 +107,7 @@ struct p9_server {
 
 	struct p9_lock *locks;
 	unsigned int lock_count;
+	unsigned int lock_ranges;	/* of all, at most */
 	struct p9_request *in_flight;
 
 	uint8_t *head;			/* P9_HEAD_BYTES */
@@ -237,5 +249,15 @@ int p9_open_flags(struct p9_server *s, const struct p9_file *file,
 /* op_lock.c: an open fid goes away. */
 void p9_locks_drop(struct p9_server *s, const struct p9_fid *f);
 void p9_locks_clear(struct p9_server *s);
+/* What holds the locks of a process on an open file, and is not there yet. -ENOLCK:
+ * too many; -errno. */
+int p9_lock_add(struct p9_server *s, const struct p9_fid *f,
+		uint32_t process, const char *client, struct p9_lock **out);
+
+/* lock_ranges.c: -ENOLCK: no further range. */
+int p9_lock_room(struct p9_server *s);
+void p9_locks_save(struct p9_server *s, struct state_writer *w);
+/* After the fids. -EBUSY: another has such a lock now. */
+int p9_locks_load(struct p9_server *s, struct state_reader *r);
 
 #endif

@@ -8,6 +8,7 @@
  * A server never waits for a lock; the client asks again. The server's thread.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,15 +16,6 @@
 #include "p9/internal.h"
 
 #define MAX_LOCKS	4096		/* owners × files */
-
-struct p9_lock {
-	struct p9_lock *next;
-	uint64_t path;			/* the file's qid.path */
-	uint32_t process;
-	char client[P9_NAME_BYTES];
-	int fd;
-	bool writable;
-};
 
 struct lock_request {
 	uint8_t type;
@@ -72,8 +64,8 @@ static int open_lock(struct p9_server *s, const struct p9_fid *f,
 	return l->fd < 0 ? l->fd : 0;
 }
 
-static int add(struct p9_server *s, const struct p9_fid *f,
-	       const struct lock_request *q, struct p9_lock **out)
+int p9_lock_add(struct p9_server *s, const struct p9_fid *f,
+		uint32_t process, const char *client, struct p9_lock **out)
 {
 	struct p9_lock *l;
 	int ret;
@@ -84,8 +76,8 @@ static int add(struct p9_server *s, const struct p9_fid *f,
 	if (!l)
 		return -ENOMEM;
 	l->path = f->file->qid.path;
-	l->process = q->process;
-	strcpy(l->client, q->client);
+	l->process = process;
+	snprintf(l->client, sizeof(l->client), "%s", client);
 	ret = open_lock(s, f, l);
 	if (ret) {
 		free(l);
@@ -154,20 +146,20 @@ static int set_lock(struct p9_server *s, const struct p9_fid *f,
 	struct p9_lock *l = find(s, f, q);
 	int ret;
 
-	if (q->type == P9_LOCK_UNLOCK) {
-		if (l && !q->start && !q->length)
-			remove_lock(s, l);
-		else if (l && fcntl(l->fd, F_OFD_SETLK, fl))
-			return -errno;
+	if (q->type == P9_LOCK_UNLOCK && !l)
+		return P9_LOCK_SUCCESS;
+	if (q->type == P9_LOCK_UNLOCK && !q->start && !q->length) {
+		remove_lock(s, l);
 		return P9_LOCK_SUCCESS;
 	}
-	if (!l) {
-		ret = add(s, f, q, &l);
-		if (ret)
-			return ret;
-	}
+	ret = p9_lock_room(s);
+	if (!ret && !l)
+		ret = p9_lock_add(s, f, q->process, q->client, &l);
+	if (ret)
+		return ret;
+	s->lock_ranges += 2;
 	/* A directory or a read-only share: there is nobody to be kept out. */
-	if (!l->writable)
+	if (!l->writable && fl->l_type == F_WRLCK)
 		fl->l_type = F_RDLCK;
 	if (!fcntl(l->fd, F_OFD_SETLK, fl))
 		return P9_LOCK_SUCCESS;

@@ -119,11 +119,12 @@ void p9_server_submit(struct p9_server *s, struct p9_request *r);
 /* Waits for all that is in flight and calls every done(). */
 void p9_server_drain(struct p9_server *s);
 
-/* The session: fids by path, open mode and position. Drained. */
+/* The session: fids by path, open mode and position; locks. Drained. */
 void p9_server_save(struct p9_server *s, struct state_writer *w);
 /*
  * Into a new server. A file that is not there any more makes its fid answer
- * ESTALE; locks are not taken again. -EPROTO, -EINVAL, -ENODATA, -ENOMEM.
+ * ESTALE, and its locks are gone. -EBUSY: somebody else has locked what the guest
+ * had. -EPROTO, -EINVAL, -ENODATA, -ENOMEM, -ENOLCK.
  */
 int p9_server_load(struct p9_server *s, struct state_reader *r,
 		   struct error *e);

@@ -3,10 +3,10 @@
  * A session, saved and loaded: each fid by the path of its file in the export.
  * The server's thread, nothing in flight.
  *
- *	version u8 (1) · msize u32 · root qid.path u64 · fids u32, then for each:
+ *	version u8 (2) · msize u32 · root qid.path u64 · fids u32, then for each:
  *	id u32 · uid u32 · kind u8 · flags u32 · position u64 · qid.path u64 ·
  *	there bool · path string · for an xattr: name string · flags u32 ·
- *	writing bool · filled u32 · size u32 · bytes
+ *	writing bool · filled u32 · size u32 · bytes; then the locks (lock_ranges.c)
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #include "p9/internal.h"
 #include "state.h"
 
-#define VERSION 1
+#define VERSION 2
 
 static void save_xattr(const struct p9_xattr *x, struct state_writer *w)
 {
@@ -66,6 +66,7 @@ void p9_server_save(struct p9_server *s, struct state_writer *w)
 	for (size_t i = 0; s->buckets && i >> s->bucket_bits == 0; i++)
 		for (struct p9_fid *f = s->buckets[i]; f; f = f->next)
 			save_fid(s, f, w);
+	p9_locks_save(s, w);
 }
 
 struct fid_state {
@@ -201,6 +202,11 @@ int p9_server_load(struct p9_server *s, struct state_reader *r,
 		p9_file_unwatch(s, s->root);
 	for (uint32_t i = 0; !ret && i < count; i++)
 		ret = load_fid(s, r);
+	if (!ret)
+		ret = p9_locks_load(s, r);
+	if (ret == -EBUSY)
+		return error_set(e, ret, "9p: a lock that the guest has is "
+				 "somebody else's now");
 	if (ret)
 		return error_errno(e, ret, "9p: bad state");
 	s->msize = msize;
