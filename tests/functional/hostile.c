@@ -4,7 +4,8 @@
  * vCPU writes garbage to ports, configuration space, BARs and rings, much of it
  * nearly right. After TURNS each it resets the machine, RESETS times, and then
  * writes 0 to the exit port. Built by test_hostile.py, which sets SEED, TURNS,
- * RESETS and CPUS.
+ * RESETS, CPUS, LOUD, the bytes written to the serial port first, and EJECT:
+ * whether devices are thrown out, too.
  *
  * What a guest may do to itself would end the test and is left out: requests to
  * end the VM, buffers over its own code, MSIs that are NMI, INIT or SMI.
@@ -19,8 +20,15 @@
 #define RAM_END		0x4000000u	/* -m 64M */
 #define RINGS		0x1000000u	/* 64 KiB a queue, 1 MiB a device */
 #define BUFFERS		0x2000000u
-#define DEVICES		8u
+#define DEVICES		11u	/* slots; the first is the host bridge's */
 #define QUEUE_MAX	4u
+#define HOTPLUG_EJECT	0xfed00110u
+
+/* VIRTIO 1.2, 4.1.2 and 5: PCI device IDs. */
+#define NET		0x1041u
+#define NINE_P		0x1049u
+#define VSOCK		0x1053u
+#define PMEM		0x105bu
 
 #define DESC_NEXT	1u
 #define DESC_WRITE	2u
@@ -76,6 +84,7 @@ extern const uint8_t trampoline[], trampoline_end[];
 uint8_t stacks[0x40000] __attribute__((aligned(16)));
 uint32_t next_cpu = 1;
 static uint32_t done;
+static uint64_t pmem;		/* where a persistent region is; 0: not known */
 
 void hostile(uint32_t index);
 
@@ -296,9 +305,14 @@ static void garbage_bar(struct cpu *c)
 
 /* ---- rings --------------------------------------------------------------- */
 
+static uint32_t kind_of(uint32_t device)
+{
+	return peek(function(device) + 2, 2);
+}
+
 static uint64_t buffer(struct cpu *c)
 {
-	switch (c->polite ? 5 : below(c, 24)) {
+	switch (c->polite ? 6 : below(c, 24)) {
 	case 0:
 		return RAM_END - below(c, 0x2000);
 	case 1:
@@ -309,6 +323,8 @@ static uint64_t buffer(struct cpu *c)
 		return 0xffffffffffffffffull - below(c, 0x1000);
 	case 4:
 		return RINGS + below(c, 0x800000);
+	case 5:
+		return pmem + below(c, 0x200000);
 	default:
 		return BUFFERS + below(c, 0x1f00000);
 	}
@@ -347,8 +363,122 @@ static void put_desc(volatile struct desc *d, uint64_t addr, uint32_t len,
 	d->next = (uint16_t)next;
 }
 
+static bool talks(uint32_t kind)
+{
+	return kind == NINE_P || kind == NET || kind == VSOCK;
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+static uint32_t put_name(struct cpu *c, uint32_t at, char field)
+{
+	static const char *const names[] = { "a", "b", "d", "..", "a/b", "",
+					     "user.x", "9P2000.L" };
+	unsigned int i = below(c, 16) ? field == 'v' ? 7 : field == 'r' ? 5 :
+					below(c, 3) : below(c, 8);
+	const char *name = names[i];
+	uint32_t len = 0;
+
+	for (; name[len]; len++)
+		poke(at + 2 + len, 1, (uint8_t)name[len]);
+	poke(at, 2, len);
+	return at + 2 + len;
+}
+
+/*
+ * A message of 9P2000.L: b, h, d, q are numbers of 1, 2, 4, 8 bytes, m a message
+ * size, o is 1, f a fid, F none, n a name, r the root's, v the version.
+ */
+static uint32_t put_9p(struct cpu *c, uint32_t at)
+{
+	static const struct { uint8_t type; const char *fields; } messages[] = {
+		{ 100, "mv" }, { 104, "fFnrd" }, { 104, "fFnrd" },
+		{ 110, "ffon" }, { 110, "ffh" }, { 12, "fd" }, { 12, "fd" },
+		{ 14, "fnddd" }, { 116, "fqd" }, { 118, "fqdqqqq" },
+		{ 40, "fqd" }, { 24, "fq" }, { 26, "fddddqqqqq" }, { 120, "f" },
+		{ 122, "f" }, { 108, "h" }, { 52, "fbdqqdn" },
+		{ 54, "fbqqdn" }, { 30, "ffn" }, { 32, "fnqd" },
+		{ 72, "fndd" }, { 76, "fnd" }, { 74, "fnfn" }, { 20, "ffn" },
+		{ 16, "fnnd" }, { 50, "fd" }, { 8, "f" }, { 22, "f" },
+		{ 18, "fndddd" }, { 70, "ffn" },
+	};
+	uint32_t i = below(c, sizeof(messages) / sizeof(messages[0]));
+	uint32_t end = at + 7;
+
+	for (const char *f = messages[i].fields; *f; f++) {
+		unsigned int len = *f == 'b' ? 1 : *f == 'q' ? 8 :
+				   *f == 'h' || *f == 'o' ? 2 : 4;
+		uint64_t v = below(c, 16) ? below(c, 5) : value(c);
+
+		if (*f == 'n' || *f == 'r' || *f == 'v') {
+			end = put_name(c, end, *f);
+			continue;
+		}
+		if (*f == 'd' && below(c, 16))
+			v = below(c, 2) ? below(c, 8192) : below(c, 3);
+		if (*f == 'm')
+			v = below(c, 16) ? 65536 : value(c);
+		if (*f == 'F')
+			v = ~0u;
+		if (*f == 'o')
+			v = 1;
+		poke(end, len, v);
+		end += len;
+	}
+	poke(at, 4, below(c, 16) ? end - at : value(c));
+	poke(at + 4, 1, messages[i].type);
+	poke(at + 5, 2, below(c, 8));
+	return end - at;
+}
+
+/* A packet's header (VIRTIO 1.2, 5.10.6), and what it says is behind it. */
+static uint32_t put_packet(struct cpu *c, uint32_t at)
+{
+	uint32_t len = below(c, 3) ? 0 : below(c, 70000);
+
+	poke(at, 8, 3);
+	poke(at + 8, 8, 2);
+	poke(at + 16, 4, below(c, 16) ? below(c, 40) : value(c));
+	poke(at + 20, 4, below(c, 2) ? 1 + below(c, 4) :
+				       0x40000000 + below(c, 64));
+	poke(at + 24, 4, below(c, 16) ? len : value(c));
+	poke(at + 28, 2, below(c, 16) ? 1 + below(c, 2) : value(c));
+	poke(at + 30, 2, below(c, 16) ? below(c, 8) : value(c));
+	poke(at + 32, 4, below(c, 4));
+	poke(at + 36, 4, below(c, 16) ? 0x40000 : value(c));
+	poke(at + 40, 4, below(c, 16) ? 0 : value(c));
+	return 44 + len;
+}
+
+/* For those that talk: on the queue that they listen on a message, else room. */
+static bool good_message(struct cpu *c, volatile struct desc *d, uint32_t at,
+			 uint32_t kind, uint32_t queue)
+{
+	uint32_t to = BUFFERS + 0x20000 + below(c, 64) * 0x20000, len;
+
+	if (kind == NINE_P) {
+		len = put_9p(c, to);
+		put_desc(&d[at], to, len, DESC_NEXT, at + 1);
+		put_desc(&d[at + 1], buffer(c), 8192 << below(c, 3),
+			 DESC_WRITE, 0);
+		return true;
+	}
+	if ((kind != NET && kind != VSOCK) || queue > 1)
+		return false;
+	if (!queue) {
+		put_desc(&d[at], buffer(c), 64 + below(c, 9000), DESC_WRITE, 0);
+		return true;
+	}
+	for (uint32_t i = 0; i < 12; i += 4)
+		poke(to + i, 4, 0);
+	len = kind == VSOCK ? put_packet(c, to) : 12 + 14 + below(c, 9000);
+	put_desc(&d[at], to, len, 0, 0);
+	return true;
+}
+
 /* What a device might take: a block request, something to send, room. */
-static void good_chain(struct cpu *c, volatile struct desc *d, uint32_t at)
+static void good_chain(struct cpu *c, volatile struct desc *d, uint32_t at,
+		       uint32_t kind, uint32_t queue)
 {
 	static const uint8_t types[] = { 0, 0, 1, 1, 4, 8, 11, 13, 99 };
 	uint32_t header = BUFFERS + below(c, 0x100) * 64;
@@ -356,6 +486,8 @@ static void good_chain(struct cpu *c, volatile struct desc *d, uint32_t at)
 	uint32_t len = type > 8 ? 16 : 512 * below(c, 64);
 	uint32_t what = below(c, 4);
 
+	if (good_message(c, d, at, kind, queue))
+		return;
 	if (what < 2) {
 		put_desc(&d[at], BUFFERS + 0x10000 + below(c, 0x100000),
 			 below(c, 5000) + 1, what ? DESC_WRITE : 0, 0);
@@ -380,24 +512,25 @@ static uint32_t ring_of(uint32_t device, uint32_t queue)
 	return RINGS + device * 0x100000 + queue * 0x10000;
 }
 
-static void fill_ring(struct cpu *c, uint32_t ring)
+static void fill_ring(struct cpu *c, uint32_t ring, uint32_t kind,
+		      uint32_t queue)
 {
 	volatile struct desc *d = (volatile struct desc *)ring;
 	volatile uint16_t *avail = (volatile uint16_t *)(ring + 0x2000);
-	uint32_t gap = below(c, 2) ? 1 : 3;	/* small queues have only 8 */
+	uint32_t gap = talks(kind) || below(c, 2) ? 3 : 1; /* small: only 8 */
 
 	for (uint32_t i = 0; i < 8; i++) {
 		uint32_t at = i * gap + (c->polite ? 0 : below(c, 36));
 		uint32_t table = ring + 0x6000 + i * 0x400;
 		volatile struct desc *t = (volatile struct desc *)table;
 
-		good_chain(c, t, 0);
+		good_chain(c, t, 0, kind, queue);
 		if (!mostly(c))
 			garbage_desc(c, &t[below(c, 3)], 1, table);
 		if (!c->polite && below(c, 2))
 			garbage_desc(c, &d[at], at, table);
 		else if (below(c, 3))
-			good_chain(c, d, at);
+			good_chain(c, d, at, kind, queue);
 		else
 			put_desc(&d[at], table, 48, DESC_INDIRECT, 0);
 		for (uint32_t k = i; k < 256; k += 8)
@@ -422,6 +555,8 @@ static void set_up_queue(struct cpu *c, uint32_t bar, uint32_t ring,
 
 		if (!mostly(c))
 			at = buffer(c);
+		if (EJECT && pmem && !below(c, 4))
+			at = pmem + ring % 0x100000 + areas[i];
 		poke(bar + 0x20 + 8 * i, 4, at);
 		poke(bar + 0x24 + 8 * i, 4, at >> 32);
 	}
@@ -432,15 +567,18 @@ static void set_up_queue(struct cpu *c, uint32_t bar, uint32_t ring,
 }
 
 /* A driver's steps, each of which may be missing or wrong. */
-static void bring_up(struct cpu *c)
+static void bring_up_device(struct cpu *c, uint32_t device)
 {
 	static const uint8_t steps[] = { 0, 1, 3, 0xb, 0xf };
-	uint32_t device = below(c, DEVICES), bar;
+	uint32_t bar;
 
 	poke(function(device) + 4, 2, mostly(c) ? 6 : value(c));
 	bar = bar_of(device);
 	if (!bar)
 		return;
+	if (kind_of(device) == PMEM)
+		pmem = (uint64_t)peek(bar + 0x1004, 4) << 32 |
+		       peek(bar + 0x1000, 4);
 	for (uint32_t i = 0; i < sizeof(steps); i++) {
 		if (steps[i] == 0xb) {
 			poke(bar + 8, 4, 0);
@@ -456,17 +594,42 @@ static void bring_up(struct cpu *c)
 	}
 }
 
+static void bring_up(struct cpu *c)
+{
+	bring_up_device(c, below(c, DEVICES));
+}
+
+static void kick(struct cpu *c, uint32_t device, uint32_t bar, uint32_t queue)
+{
+	fill_ring(c, ring_of(device, queue), kind_of(device), queue);
+	if (bar)
+		poke(bar + 0x2000 + 4 * queue, width(c, 4), queue);
+}
+
 static void use_queue(struct cpu *c)
 {
-	uint32_t device = below(c, DEVICES), queue = below(c, QUEUE_MAX);
-	uint32_t bar = bar_of(device);
+	uint32_t device = below(c, DEVICES), bar = bar_of(device);
 
-	fill_ring(c, ring_of(device, queue));
-	if (!bar)
-		return;
-	poke(bar + 0x2000 + 4 * queue, width(c, 4), queue);
-	if (!below(c, 16))	/* reset with all this in flight */
+	kick(c, device, bar, below(c, QUEUE_MAX));
+	if (bar && !below(c, 16))	/* reset with all this in flight */
 		poke(bar + 0x14, 1, 0);
+}
+
+/* Mistakes only in what is said: those of the rings end it at once. */
+static void talk(struct cpu *c)
+{
+	uint32_t device = below(c, DEVICES), bar;
+
+	while (!talks(kind_of(device)) && device)
+		device--;
+	if (!device)
+		return;
+	c->polite = true;
+	if (!bar_of(device) || peek(bar_of(device) + 0x14, 1) != 0xf)
+		bring_up_device(c, device);
+	bar = bar_of(device);
+	for (uint32_t i = 0; bar && i < 24; i++)
+		kick(c, device, bar, below(c, 2));
 }
 
 static void msix(struct cpu *c)
@@ -482,6 +645,13 @@ static void msix(struct cpu *c)
 	poke(bar + 0x3000 + entry + 4, 4, value(c));
 	poke(bar + 0x3000 + entry + 8, 4, value(c) & ~0x700u);
 	poke(bar + 0x3000 + entry + 12, 4, below(c, 4) ? 0 : value(c));
+}
+
+static void eject(struct cpu *c)
+{
+	if (EJECT && !below(c, 4))
+		poke(HOTPLUG_EJECT, 4, mostly(c) ? below(c, DEVICES) :
+						   value(c));
 }
 
 /* ---- the machine --------------------------------------------------------- */
@@ -529,13 +699,15 @@ void hostile(uint32_t index)
 	} acts[] = {
 		{ garbage_port, 10 }, { garbage_config, 10 },
 		{ garbage_bar, 12 }, { bring_up, 3 }, { use_queue, 24 },
-		{ msix, 1 },
+		{ msix, 1 }, { eject, 1 }, { talk, 2 },
 	};
 
+	if (!index)
+		outs(0x3f8, (const void *)BUFFERS, LOUD);
 	if (!index && CPUS > 1)
 		start_others();
 	for (uint32_t turn = 0; turn < TURNS; turn++) {
-		uint32_t i = 0, at = below(&c, 60);
+		uint32_t i = 0, at = below(&c, 63);
 
 		while (at >= acts[i].weight)
 			at -= acts[i++].weight;
