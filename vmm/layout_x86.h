@@ -34,6 +34,7 @@
 #define LAYOUT_GED_LEN		0x1000ull
 #define LAYOUT_PCI_HOTPLUG	0xfed00100ull	/* in the same page */
 #define LAYOUT_CPU_HOTPLUG	0xfed00200ull	/* in the same page */
+#define LAYOUT_MEM_HOTPLUG	0xfed00300ull	/* in the same page */
 #define LAYOUT_KVM_IDENTITY	0xfffbc000ull	/* KVM_SET_IDENTITY_MAP_ADDR */
 #define LAYOUT_KVM_TSS		0xfffbd000ull	/* KVM_SET_TSS_ADDR, 3 pages */
 

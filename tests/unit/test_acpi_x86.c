@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: boot/acpi_x86 boot/acpi_cpus_x86 boot/aml guest_mem error */
+/* LINK: boot/acpi_x86 boot/acpi_cpus_x86 boot/acpi_dimms boot/aml guest_mem error */
 /* ACPI tables as a guest finds them: from the root pointer down. */
 #include "unit.h"
 
@@ -18,8 +18,8 @@ struct tables {
 	bool present[255];
 };
 
-static struct tables build_with(unsigned int boot, unsigned int max,
-				bool hotplug)
+static struct tables build_all(unsigned int boot, unsigned int max,
+			       bool hotplug, unsigned int dimm_slots)
 {
 	static struct tables t;
 	struct acpi_params p = {
@@ -35,6 +35,7 @@ static struct tables build_with(unsigned int boot, unsigned int max,
 		.mmio64_per_bus = 0x40000000,
 		.serial = true,
 		.hotplug = hotplug,
+		.dimm_slots = dimm_slots,
 	};
 	struct error e;
 
@@ -47,6 +48,12 @@ static struct tables build_with(unsigned int boot, unsigned int max,
 	assert_int_equal(guest_mem_add(t.mem, 0, sizeof(ram), ram), 0);
 	assert_int_equal(acpi_build(&p, t.mem, &t.rsdp, &e), 0);
 	return t;
+}
+
+static struct tables build_with(unsigned int boot, unsigned int max,
+				bool hotplug)
+{
+	return build_all(boot, max, hotplug, 0);
 }
 
 static struct tables build(unsigned int boot, unsigned int max)
@@ -270,8 +277,28 @@ static void test_acpi_processors_that_come_and_go(void **state)
 	assert_int_equal(occurrences(at, get(at + 4, 4), "_EJ0", 4), 254);
 	assert_int_equal(occurrences(at, get(at + 4, 4), entry, 8), 1);
 	guest_mem_destroy(t.mem);
+}
+
+static void test_acpi_dimms_that_come_and_go(void **state)
+{
+	/* NameOp, _UID, BytePrefix. */
+	const uint8_t last[] = { 0x08, '_', 'U', 'I', 'D', 0x0a, 255 };
+	struct tables t = build_all(1, 1, false, 256);
+	gpa_t at = table(&t, "SSDT");
+	uint64_t len;
+
+	(void)state;
+	assert_true(at);
+	len = get(at + 4, 4);
+	assert_memory_equal(ram + at + 16, "MOTEDIMM", 8);
+	assert_int_equal(occurrences(at, len, "_CRS", 4), 256);
+	assert_int_equal(occurrences(at, len, "_OST", 4), 256);
+	assert_int_equal(occurrences(at, len, last, sizeof(last)), 1);
+	/* Its device, and the notification. */
+	assert_int_equal(occurrences(at, len, "M0FF", 4), 2);
+	guest_mem_destroy(t.mem);
 	/* With all that is optional there is room. */
-	t = build_with(1, 255, true);
+	t = build_all(1, 255, true, 256);
 	guest_mem_destroy(t.mem);
 }
 
@@ -300,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_acpi_every_bus_has_a_table_of_its_slots),
 		cmocka_unit_test(test_acpi_generation_id_is_where_it_is_written),
 		cmocka_unit_test(test_acpi_processors_that_come_and_go),
+		cmocka_unit_test(test_acpi_dimms_that_come_and_go),
 		cmocka_unit_test(test_acpi_without_memory_fails),
 	};
 

@@ -25,6 +25,7 @@ struct acpi_params {
 	bool serial;
 	bool pvpanic;
 	bool hotplug;			/* slots that can be plugged */
+	unsigned int dimm_slots;	/* at most 256 */
 };
 
 /* Writes the tables; *rsdp is where the root pointer is. */

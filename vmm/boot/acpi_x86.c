@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "boot/acpi_cpus_x86.h"
+#include "boot/acpi_dimms.h"
 #include "dsdt.hex"
 #include "layout_x86.h"
 #include "pci_bus.hex"
@@ -117,7 +118,7 @@ struct PACKED mcfg {			/* PCI Firmware 3.2, 4.1.2 */
 
 struct PACKED xsdt {
 	struct header h;
-	uint64_t tables[3 + MAX_BUSES + 1];
+	uint64_t tables[3 + MAX_BUSES + 2];
 };
 
 static uint8_t checksum(const void *data, size_t len)
@@ -281,6 +282,27 @@ static int place_buses(struct area *a, const struct acpi_params *p,
 	return n;
 }
 
+/* An SSDT with room for its body, which is written after its header. */
+static struct header *new_ssdt(size_t room)
+{
+	return calloc(1, sizeof(struct header) + room);
+}
+
+/* The next of the list; frees it. As place_buses(). */
+static int place_ssdt(struct area *a, struct header *t, size_t body_len,
+		      const char *name, struct xsdt *list, int n)
+{
+	size_t len = sizeof(*t) + body_len;
+
+	finish(t, "SSDT", 2, len);
+	memcpy(t->oem_table_id, name, sizeof(t->oem_table_id));
+	t->checksum = 0;
+	t->checksum = checksum(t, len);
+	list->tables[3 + n] = place(a, t, len);
+	free(t);
+	return list->tables[3 + n] ? n + 1 : -ENOSPC;
+}
+
 /* The processors' own table, when they can come and go. */
 static int place_cpus(struct area *a, const struct acpi_params *p,
 		      struct xsdt *list, int n)
@@ -290,18 +312,26 @@ static int place_cpus(struct area *a, const struct acpi_params *p,
 
 	if (!p->cpu_hotplug || n < 0)
 		return n;
-	t = calloc(1, sizeof(*t) + ACPI_CPUS_AML_MAX(p->max_cpus));
+	t = new_ssdt(ACPI_CPUS_AML_MAX(p->max_cpus));
 	if (!t)
 		return -ENOMEM;
-	len = sizeof(*t) + acpi_cpus_aml((uint8_t *)(t + 1), p->apic_ids,
-					 p->max_cpus);
-	finish(t, "SSDT", 2, len);
-	memcpy(t->oem_table_id, "MOTECPUS", 8);
-	t->checksum = 0;
-	t->checksum = checksum(t, len);
-	list->tables[3 + n] = place(a, t, len);
-	free(t);
-	return list->tables[3 + n] ? n + 1 : -ENOSPC;
+	len = acpi_cpus_aml((uint8_t *)(t + 1), p->apic_ids, p->max_cpus);
+	return place_ssdt(a, t, len, "MOTECPUS", list, n);
+}
+
+static int place_dimms(struct area *a, const struct acpi_params *p,
+		       struct xsdt *list, int n)
+{
+	struct header *t;
+	size_t len;
+
+	if (!p->dimm_slots || n < 0)
+		return n;
+	t = new_ssdt(ACPI_DIMMS_AML_MAX(p->dimm_slots));
+	if (!t)
+		return -ENOMEM;
+	len = acpi_dimms_aml((uint8_t *)(t + 1), p->dimm_slots);
+	return place_ssdt(a, t, len, "MOTEDIMM", list, n);
 }
 
 static int write_info(const struct acpi_params *p, struct guest_mem *mem,
@@ -345,6 +375,7 @@ int acpi_build(const struct acpi_params *p, struct guest_mem *mem,
 	t.tables[1] = place_madt(&a, p);
 	t.tables[2] = place_mcfg(&a, p);
 	extra = place_cpus(&a, p, &t, place_buses(&a, p, &t, &buses));
+	extra = place_dimms(&a, p, &t, extra);
 	if (extra < 0)
 		goto no_room;
 	finish(&t.h, "XSDT", 1, offsetof(struct xsdt, tables) +

@@ -12,6 +12,7 @@
 
 #define AML_NAME	0x08
 #define AML_BYTE	0x0a
+#define AML_DWORD	0x0c
 #define AML_STRING	0x0d
 #define AML_SCOPE	0x10
 #define AML_BUFFER	0x11

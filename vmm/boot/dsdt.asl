@@ -7,6 +7,7 @@
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
 {
     External (\_SB.CTFY, MethodObj)
+    External (\_SB.MTFY, MethodObj)
     External (\_SB.SLT0, MethodObj)
     External (\_SB.SLT1, MethodObj)
     External (\_SB.SLT2, MethodObj)
@@ -174,6 +175,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
                 If (And (Local0, 2)) { PHPE () }
                 If (And (Local0, 4)) { Notify (VGEN, 0x80) }
                 If (And (Local0, 8)) { CPEV () }
+                If (And (Local0, 0x10)) { MPEV () }
             }
         }
 
@@ -242,13 +244,15 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
 
         // vCPU hot-plug: platform/cpu_hotplug.h has the registers, and
         // acpi_cpus_x86.c makes the devices and CTFY where there is a max.
-        OperationRegion (CHPR, SystemMemory, 0xfed00200, 0x10)
+        OperationRegion (CHPR, SystemMemory, 0xfed00200, 0x18)
         Field (CHPR, DWordAcc, NoLock, WriteAsZeros)
         {
             CNEW, 32,       // what << 8 | vCPU
             CSEL, 32,       // the vCPU that the next is about
             CPRS, 32,       // it is there
             CGON, 32,       // this one has been let go
+            CSRC, 32,       // what is reported about
+            COUT, 32,       // how it went
         }
 
         Method (CSTA, 1, Serialized)
@@ -260,6 +264,13 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
 
         Method (CEJ0, 2, Serialized) { Store (Arg0, CGON) }
 
+        Method (COST, 4, Serialized)
+        {
+            Store (Arg0, CSEL)
+            Store (Arg1, CSRC)
+            Store (Arg2, COUT)
+        }
+
         Method (CPEV, 0, Serialized)
         {
             Store (CNEW, Local0)
@@ -267,6 +278,64 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             {
                 CTFY (And (Local0, 0xff), ShiftRight (Local0, 8))
                 Store (CNEW, Local0)
+            }
+        }
+
+        // DIMMs: platform/mem_hotplug.h has the registers, and acpi_dimms.c makes
+        // the devices and MTFY where there are slots.
+        OperationRegion (MHPR, SystemMemory, 0xfed00300, 0x28)
+        Field (MHPR, DWordAcc, NoLock, WriteAsZeros)
+        {
+            MNEW, 32,       // what << 8 | slot
+            MSEL, 32,       // the slot that the next are about
+            MPRS, 32,       // there is a DIMM in it
+            MGON, 32,       // this slot's has been let go
+            MBAS, 64,       // where it is
+            MLEN, 64,       // its length
+            MSRC, 32,       // what is reported about
+            MOUT, 32,       // how it went
+        }
+
+        Method (MSTA, 1, Serialized)
+        {
+            Store (Arg0, MSEL)
+            If (MPRS) { Return (0x0f) }
+            Return (0)
+        }
+
+        Method (MCRS, 1, Serialized)
+        {
+            Name (BUF, ResourceTemplate ()
+            {
+                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+                    Cacheable, ReadWrite, 0, 0, 0, 0, 1, , , DIMM)
+            })
+            CreateQWordField (BUF, DIMM._MIN, BASE)
+            CreateQWordField (BUF, DIMM._MAX, LAST)
+            CreateQWordField (BUF, DIMM._LEN, SIZE)
+            Store (Arg0, MSEL)
+            Store (MBAS, BASE)
+            Store (MLEN, SIZE)
+            Subtract (Add (BASE, SIZE), 1, LAST)
+            Return (BUF)
+        }
+
+        Method (MEJ0, 2, Serialized) { Store (Arg0, MGON) }
+
+        Method (MOST, 4, Serialized)
+        {
+            Store (Arg0, MSEL)
+            Store (Arg1, MSRC)
+            Store (Arg2, MOUT)
+        }
+
+        Method (MPEV, 0, Serialized)
+        {
+            Store (MNEW, Local0)
+            While (LNotEqual (Local0, 0xffffffff))
+            {
+                MTFY (And (Local0, 0xff), ShiftRight (Local0, 8))
+                Store (MNEW, Local0)
             }
         }
 

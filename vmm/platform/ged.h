@@ -21,6 +21,7 @@ struct ged;
 #define GED_PCI_HOTPLUG  (1u << 1)
 #define GED_GENERATION   (1u << 2)
 #define GED_CPU_HOTPLUG  (1u << 3)
+#define GED_MEM_HOTPLUG  (1u << 4)
 
 /* loop: where ends of interrupt are handled. */
 int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
