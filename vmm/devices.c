@@ -13,7 +13,7 @@
 struct devices {
 	struct devices_params p;
 	struct device *first, **last;
-	bool quiesced;
+	bool quiesced, was_quiesced;
 };
 
 static const struct device_kind *const kinds[DEVICE_TYPES] = {
@@ -151,9 +151,27 @@ err_device:
 	return ret;
 }
 
+/* Others may be just reading or writing what goes, or have their rings there; the
+ * kernel's back ends get a list of what there is when they start. */
+void devices_begin_memory(struct devices *d)
+{
+	d->was_quiesced = d->quiesced;
+	if (!d->quiesced)
+		devices_quiesce(d);
+}
+
+void devices_end_memory(struct devices *d)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		virtio_device_memory_changed(virtio_pci_device(i->pci));
+	guest_mem_forget(d->p.mem);
+	if (!d->was_quiesced)
+		devices_resume(d);
+}
+
 void devices_remove(struct devices *d, struct device *device)
 {
-	bool memory = device->type == DEVICE_PMEM, quiet;
+	bool memory = device->type == DEVICE_PMEM;
 	struct device **link = &d->first;
 
 	while (*link != device)
@@ -162,21 +180,14 @@ void devices_remove(struct devices *d, struct device *device)
 	if (!device->next)
 		d->last = link;
 	pthread_mutex_lock(d->p.machine_lock);
-	/* Its memory goes: others may be just reading or writing there, or have
-	 * their rings there. */
-	quiet = d->quiesced || !memory;
-	if (!quiet)
-		devices_quiesce(d);
+	if (memory)
+		devices_begin_memory(d);
 	if (kinds[device->type]->release)
 		kinds[device->type]->release(&d->p,
 					    virtio_pci_device(device->pci));
 	virtio_pci_destroy(device->pci);
-	for (struct device *i = d->first; memory && i; i = i->next)
-		virtio_device_memory_changed(virtio_pci_device(i->pci));
 	if (memory)
-		guest_mem_forget(d->p.mem);
-	if (!quiet)
-		devices_resume(d);
+		devices_end_memory(d);
 	pthread_mutex_unlock(d->p.machine_lock);
 	device_free(device);
 }

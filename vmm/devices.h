@@ -111,6 +111,12 @@ void *devices_copy_config(const struct device *device, const void *config);
 void devices_set_config(struct device *device, void *copy, bool keep);
 /* The guest has been asked to let the device go. */
 void devices_mark_removing(struct device *device);
+/*
+ * Between the two guest memory comes or goes: nothing is in flight, and after it
+ * everybody sees what there is. The machine lock is held throughout.
+ */
+void devices_begin_memory(struct devices *d);
+void devices_end_memory(struct devices *d);
 
 /* What a network device's packets go to; n is checked. */
 int devices_open_net(struct net_backend **out, const struct config_net *n,
