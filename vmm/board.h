@@ -21,6 +21,7 @@
 #include "loop.h"
 #include "pci/pci.h"
 #include "platform/cpu_hotplug.h"
+#include "platform/mem_hotplug.h"
 #include "platform/pci_hotplug.h"
 #include "platform/platform.h"
 #include "ram.h"
@@ -41,6 +42,7 @@ struct board_params {
 	bool hotplug;			/* a monitor may plug devices */
 	struct pci_hotplug_owner eject;
 	struct cpu_hotplug_owner cpu_eject;
+	struct mem_hotplug_owner dimm_owner;
 };
 
 /* Where RAM of this size goes; ranges has RAM_MAX_RANGES. */
@@ -55,8 +57,13 @@ struct pci_hotplug *board_pci_hotplug(struct board *b);
 /* NULL: none can come. */
 struct cpu_hotplug *board_cpu_hotplug(struct board *b);
 
+/* NULL: there are no slots for DIMMs, or nobody to plug them. */
+struct mem_hotplug *board_mem_hotplug(struct board *b);
+
 /* Where the room for memory to come is (hot_memory.h), if there is any. */
 gpa_t board_hot_memory_base(const struct board *b);
+/* The same for DIMMs (dimms.h). */
+gpa_t board_dimms_base(const struct board *b);
 
 /* Guest-physical addresses for persistent memory; may be none. */
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "boot/acpi.h"
+#include "dimms.h"
 #include "hot_memory.h"
 #include "layout_x86.h"
 #include "platform/ged.h"
@@ -27,8 +28,9 @@ struct board {
 	struct generation generation;
 	struct pci_hotplug *pci_hotplug;
 	struct cpu_hotplug *cpu_hotplug;	/* NULL: none can come */
+	struct mem_hotplug *mem_hotplug;	/* the same */
 	struct pci *pci;
-	gpa_t hot_memory_base;
+	gpa_t hot_memory_base, dimms_base;
 	gpa_t pmem_base;
 	uint64_t pmem_bytes;
 };
@@ -80,6 +82,9 @@ static int place_windows(struct board *b, struct pci_windows *w,
 	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
 	b->hot_memory_base = end;
 	end += hot_memory_room_bytes(&p->config->memory);
+	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
+	b->dimms_base = end;
+	end += dimms_room_bytes(&p->config->memory);
 	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
 	if (end > limit || limit - end < MMIO64_MIN_LEN)
 		return error_config(e, -EINVAL, "--memory: %llu MiB do not fit "
@@ -155,6 +160,10 @@ static int create_platform(struct board *b, struct error *e)
 					 LAYOUT_CPU_HOTPLUG, b->ged,
 					 p->config->cpus.count, &p->cpu_eject,
 					 e);
+	if (!ret && p->hotplug && dimms_slots(&p->config->memory))
+		ret = mem_hotplug_create(&b->mem_hotplug, p->mmio,
+					 LAYOUT_MEM_HOTPLUG, b->ged,
+					 &p->dimm_owner, e);
 	return ret;
 }
 
@@ -191,6 +200,7 @@ void board_destroy(struct board *b)
 	if (!b)
 		return;
 	pci_destroy(b->pci);
+	mem_hotplug_destroy(b->mem_hotplug);
 	cpu_hotplug_destroy(b->cpu_hotplug);
 	pci_hotplug_destroy(b->pci_hotplug);
 	ged_destroy(b->ged);
@@ -212,6 +222,11 @@ gpa_t board_hot_memory_base(const struct board *b)
 	return b->hot_memory_base;
 }
 
+gpa_t board_dimms_base(const struct board *b)
+{
+	return b->dimms_base;
+}
+
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)
 {
 	*base = b->pmem_base;
@@ -226,6 +241,11 @@ struct pci_hotplug *board_pci_hotplug(struct board *b)
 struct cpu_hotplug *board_cpu_hotplug(struct board *b)
 {
 	return b->cpu_hotplug;
+}
+
+struct mem_hotplug *board_mem_hotplug(struct board *b)
+{
+	return b->mem_hotplug;
 }
 
 /*
@@ -269,6 +289,8 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 		.serial = b->serial,
 		.pvpanic = true,
 		.hotplug = b->p.hotplug,
+		.dimm_slots = b->mem_hotplug ?
+				      dimms_slots(&b->p.config->memory) : 0,
 	};
 
 	for (unsigned int i = 0; i < cpus->max; i++) {
@@ -289,6 +311,8 @@ int board_update_tables(struct board *b, struct error *e)
 	pci_hotplug_reset(b->pci_hotplug);
 	if (b->cpu_hotplug)
 		cpu_hotplug_reset(b->cpu_hotplug);
+	if (b->mem_hotplug)
+		mem_hotplug_reset(b->mem_hotplug);
 	return build_acpi(b, &rsdp, e);
 }
 
@@ -352,6 +376,8 @@ void board_reset(struct board *b)
 	pci_hotplug_reset(b->pci_hotplug);
 	if (b->cpu_hotplug)
 		cpu_hotplug_reset(b->cpu_hotplug);
+	if (b->mem_hotplug)
+		mem_hotplug_reset(b->mem_hotplug);
 }
 
 void board_power_button(struct board *b)

@@ -39,13 +39,23 @@ static uint64_t step_of(uint64_t bytes)
 	return step;
 }
 
+void hot_memory_backing(struct config_memory *c)
+{
+	struct stat st;
+
+	c->prealloc = false;
+	c->saved = false;
+	/* A file has the content of the RAM at the start, no more. */
+	if (c->path && (stat(c->path, &st) || !S_ISDIR(st.st_mode)))
+		c->path = NULL;
+}
+
 int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
 		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,
 		      struct error *e)
 {
 	struct hot_memory *h = calloc(1, sizeof(*h));
 	struct config_memory backing = *c;
-	struct stat st;
 	int ret;
 
 	if (!h)
@@ -55,11 +65,8 @@ int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
 		.bytes = hot_memory_room_bytes(c),
 	};
 	h->step_bytes = step_of(h->bytes);
+	hot_memory_backing(&backing);
 	backing.size_bytes = h->bytes;
-	backing.prealloc = false;
-	/* A file has the content of the RAM at the start, no more. */
-	if (c->path && (stat(c->path, &st) || !S_ISDIR(st.st_mode)))
-		backing.path = NULL;
 	ret = ram_create(&h->ram, &backing,
 			 &(struct ram_range){ base, h->bytes }, 1, NULL, e);
 	if (ret) {

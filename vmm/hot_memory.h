@@ -27,6 +27,9 @@ struct hot_memory;
 /* How long the room for this configuration is; 0: there is none. */
 uint64_t hot_memory_room_bytes(const struct config_memory *c);
 
+/* Of what kind memory to come is, by that of the RAM, whose size it keeps. */
+void hot_memory_backing(struct config_memory *c);
+
 /* All outlive it. Nothing of it can be reached yet. */
 int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
 		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,

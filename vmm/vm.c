@@ -219,7 +219,8 @@ static int create_board(struct vm *vm, struct error *e)
 		.hotplug = vm->config->monitor.path ||
 			   vm->config->monitor.fd >= 0,
 		.eject = { vm_device_ejected, vm },
-		.cpu_eject = { vm_cpu_ejected, vm },
+		.cpu_eject = { vm_cpu_ejected, vm_cpu_reported, vm },
+		.dimm_owner = { vm_dimm_ejected, vm_dimm_reported, vm },
 	};
 
 	return board_create(&vm->board, &p, e);
@@ -268,11 +269,17 @@ static int create_hot_memory(struct vm *vm, struct error *e)
 {
 	const struct config_memory *c = &vm->config->memory;
 
+	int ret;
+
 	if (!hot_memory_room_bytes(c))
 		return 0;
-	return hot_memory_create(&vm->hot_memory, c,
-				 board_hot_memory_base(vm->board), vm->mem,
-				 &vm->kvm, e);
+	ret = hot_memory_create(&vm->hot_memory, c,
+				board_hot_memory_base(vm->board), vm->mem,
+				&vm->kvm, e);
+	return ret ? ret : dimms_create(&vm->dimms, dimms_slots(c),
+					board_dimms_base(vm->board),
+					dimms_room_bytes(c), vm->mem, &vm->kvm,
+					e);
 }
 
 static int create_devices(struct vm *vm, struct error *e)
@@ -344,15 +351,16 @@ static int create(struct vm **out, const struct vm_config *c,
 	static const build_step boot[] = {
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_cpus_init, vm_memory_init, create_chardevs, create_board,
-		create_pmem, create_hot_memory, create_devices, create_vcpus,
-		vm_load, NULL,
+		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
+		create_chardevs, create_board, create_pmem, create_hot_memory,
+		create_devices, create_vcpus, vm_load, NULL,
 	};
 	static const build_step restore[] = {
 		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_cpus_init, vm_memory_init, create_chardevs, create_board,
-		create_pmem, create_devices, create_vcpus, snapshot_load, NULL,
+		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
+		create_chardevs, create_board, create_pmem, create_devices,
+		create_vcpus, snapshot_load, NULL,
 	};
 	const build_step *step = saved ? restore : boot;
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -368,6 +376,8 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->cpu_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->dimm_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->reports.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->balloon_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->mem_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
@@ -407,6 +417,7 @@ void vm_destroy(struct vm *vm)
 	vm_save_deinit(vm);
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
+	dimms_destroy(vm->dimms);
 	hot_memory_destroy(vm->hot_memory);
 	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
@@ -416,6 +427,8 @@ void vm_destroy(struct vm *vm)
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);
 	vm_memory_deinit(vm);
+	vm_reports_deinit(vm);
+	vm_dimms_deinit(vm);
 	vm_cpus_deinit(vm);
 	vm_devices_deinit(vm);
 	vm_life_deinit(vm);

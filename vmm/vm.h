@@ -62,6 +62,16 @@ enum vm_event {
 	VM_EVENT_BALLOON_CHANGE,	/* vm_memory.h */
 	VM_EVENT_MEMORY_CHANGE,		/* vm_memory.h */
 	VM_EVENT_DUMP_COMPLETED,	/* dump.h */
+	VM_EVENT_REPORT,		/* vm_report(); reason: the id, or NULL */
+	VM_EVENT_UNPLUG_REFUSED,	/* the same, of what it was to let go */
+};
+
+/* What the guest has said of a vCPU or a DIMM (ACPI 6.4, 6.3.5). */
+struct vm_report {
+	bool dimm;		/* else a vCPU */
+	unsigned int slot;	/* or the vCPU's index */
+	uint32_t source;	/* what it was told, or what it did itself */
+	uint32_t status;	/* 0: it is done */
 };
 
 typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,
@@ -76,6 +86,9 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	      bool (*cancelled)(void), struct error *e);
 void vm_destroy(struct vm *vm);
 void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque);
+
+/* During VM_EVENT_REPORT: what it is about. */
+const struct vm_report *vm_report(const struct vm *vm);
 
 const struct vm_config *vm_config(const struct vm *vm);
 enum vm_state vm_state(const struct vm *vm);

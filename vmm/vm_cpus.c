@@ -80,6 +80,7 @@ int vm_cpu_add(struct vm *vm, unsigned int index, const char *id,
 	vm->cpu_removing[index] = false;
 	pthread_mutex_lock(&vm->machine_lock);
 	cpu_hotplug_added(board_cpu_hotplug(vm->board), index);
+	vm_report_allow(vm, false, index);
 	pthread_mutex_unlock(&vm->machine_lock);
 	if (!guest_knows(vm))
 		vm->tables_stale = true;
@@ -124,6 +125,7 @@ int vm_cpu_remove(struct vm *vm, unsigned int index, struct error *e)
 	vm->cpu_removing[index] = true;
 	pthread_mutex_lock(&vm->machine_lock);
 	cpu_hotplug_request(h, index);
+	vm_report_allow(vm, false, index);
 	pthread_mutex_unlock(&vm->machine_lock);
 	return 0;
 }
@@ -149,6 +151,13 @@ void vm_cpu_ejected(void *opaque, unsigned int cpu)
 	cpu_hotplug_gone(h, cpu);
 	vm->cpus_ejected[cpu] = true;
 	(void)!write(vm->cpu_eject_watch.fd, &one, sizeof(one));
+}
+
+/* What was refused is not to happen at the next reset either. */
+void vm_cpu_note_report(struct vm *vm, const struct vm_report *r)
+{
+	if (vm_report_is_refusal(r))
+		vm->cpu_removing[r->slot] = false;
 }
 
 static void on_ejected(struct loop_watch *w, uint32_t events)

@@ -8,6 +8,7 @@
 
 #include "board.h"
 #include "devices.h"
+#include "dimms.h"
 #include "hot_memory.h"
 #include "kvm/kvm.h"
 #include "p9/p9.h"
@@ -35,6 +36,18 @@ struct vm_notice {
 	uint64_t told_ns;	/* CLOCK_MONOTONIC; 0: never */
 };
 
+#define VM_REPORTS_MAX 1024
+
+/* What the guest has said, until the main thread looks: machine lock. */
+struct vm_reports {
+	struct loop_watch watch;		/* eventfd */
+	struct vm_report queue[VM_REPORTS_MAX];
+	unsigned int count;
+	/* How often it may still say something, by vm_report.dimm. */
+	uint8_t allowed[2][CONFIG_MAX_DIMMS];
+	const struct vm_report *now;		/* main thread; being told */
+};
+
 struct vm {
 	const struct vm_config *config;
 	const struct saved_vm *saved;	/* while it is being restored */
@@ -57,6 +70,7 @@ struct vm {
 	struct board *board;
 	struct pmem_space *pmem;
 	struct hot_memory *hot_memory;	/* NULL: no max= */
+	struct dimms *dimms;		/* the same */
 	struct p9_files p9_files;
 	struct devices *devices;
 	struct vcpus *vcpus;
@@ -91,6 +105,11 @@ struct vm {
 
 	struct vm_chardev *chardevs;		/* vm_chardev.c */
 	struct vm_port *ports;			/* vm_serial.c */
+	/* vm_dimms.c */
+	struct loop_watch dimm_eject_watch;	/* eventfd */
+	bool dimms_ejected[DIMMS_MAX];		/* machine lock */
+
+	struct vm_reports reports;		/* vm_reports.c */
 
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
@@ -148,6 +167,30 @@ void vm_cpus_deinit(struct vm *vm);
 void vm_cpu_ejected(void *opaque, unsigned int cpu);
 /* As vm_devices_settle(). */
 void vm_cpus_settle(struct vm *vm);
+
+/* What the guest said of a vCPU. */
+void vm_cpu_note_report(struct vm *vm, const struct vm_report *r);
+
+/* vm_dimms.c */
+int vm_dimms_init(struct vm *vm, struct error *e);
+void vm_dimms_deinit(struct vm *vm);
+void vm_dimm_ejected(void *opaque, unsigned int slot);
+/* As vm_devices_settle(). */
+void vm_dimms_settle(struct vm *vm);
+void vm_dimm_note_report(struct vm *vm, const struct vm_report *r);
+
+/* vm_reports.c */
+int vm_reports_init(struct vm *vm, struct error *e);
+void vm_reports_deinit(struct vm *vm);
+/* The guest has been told something: some reports about it are let through.
+ * Machine lock held. */
+void vm_report_allow(struct vm *vm, bool dimm, unsigned int slot);
+/* It did not do what it was asked for. */
+bool vm_report_is_refusal(const struct vm_report *r);
+void vm_cpu_reported(void *opaque, unsigned int cpu, uint32_t source,
+		     uint32_t status);
+void vm_dimm_reported(void *opaque, unsigned int slot, uint32_t source,
+		      uint32_t status);
 
 /* vm_memory.c */
 int vm_memory_init(struct vm *vm, struct error *e);

@@ -104,6 +104,7 @@ static int start_anew(struct vm *vm, struct error *e)
 
 	vm_devices_settle(vm);
 	vm_cpus_settle(vm);
+	vm_dimms_settle(vm);
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_reset(vm->devices);
 	vm_memory_reset(vm);
@@ -111,6 +112,7 @@ static int start_anew(struct vm *vm, struct error *e)
 	pthread_mutex_unlock(&vm->machine_lock);
 	ram_reset(vm->ram);
 	vm_save_memory_lost(vm);
+	dimms_reset(vm->dimms);
 	ret = kvm_arch_reset(&vm->kvm, e);
 	if (!ret)
 		ret = vcpus_reset(vm->vcpus, e);

@@ -26,9 +26,11 @@ static int find(const struct vm *vm, struct virtio_device **out,
 			       "No balloon device has been activated");
 }
 
+/* What a balloon is relative to, as QEMU has it: virtio-mem not included. */
 static uint64_t ram_pages(const struct vm *vm)
 {
-	return vm->config->memory.size_bytes / BALLOON_PAGE_BYTES;
+	return (vm->config->memory.size_bytes + dimms_bytes(vm->dimms)) /
+	       BALLOON_PAGE_BYTES;
 }
 
 int vm_balloon_get(struct vm *vm, uint64_t *bytes, struct error *e)
@@ -101,6 +103,27 @@ bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out)
 	return false;
 }
 
+uint64_t vm_memory_room(const struct vm *vm)
+{
+	struct vm_mem_info mem = { 0 };
+
+	vm_mem_info(vm, &mem);
+	return mem_max(vm) - dimms_bytes(vm->dimms) - mem.requested;
+}
+
+/* Machine lock held. */
+static int open_room(struct vm *vm, uint64_t bytes, struct error *e)
+{
+	int ret;
+
+	if (bytes <= hot_memory_open_bytes(vm->hot_memory))
+		return 0;
+	devices_begin_memory(vm->devices);
+	ret = hot_memory_open(vm->hot_memory, bytes, e);
+	devices_end_memory(vm->devices);
+	return ret;
+}
+
 /*
  * What the guest can reach is a block of Linux' more than it needs, so that it
  * can plug all of it where some cannot be used.
@@ -108,71 +131,26 @@ bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out)
 int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e)
 {
 	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_MEM);
-	uint64_t open;
+	uint64_t most = mem_max(vm) - dimms_bytes(vm->dimms), open;
 	int ret;
 
 	if (!d)
 		return error_set(e, -ENODEV, "the VM has no virtio-mem "
 				 "(--memory max=)");
-	if (bytes % VIRTIO_MEM_BLOCK_BYTES || bytes > mem_max(vm))
+	if (bytes % VIRTIO_MEM_BLOCK_BYTES || bytes > most)
 		return error_config(e, -EINVAL, "%llu bytes: up to %llu, in "
 				    "steps of 2 MiB", (unsigned long long)bytes,
-				    (unsigned long long)mem_max(vm));
+				    (unsigned long long)most);
 	open = bytes ? bytes + HOT_MEMORY_ALIGN : 0;
 	if (open > hot_memory_bytes(vm->hot_memory))
 		open = hot_memory_bytes(vm->hot_memory);
 	pthread_mutex_lock(&vm->machine_lock);
-	ret = hot_memory_open(vm->hot_memory, open, e);
+	ret = open_room(vm, open, e);
 	if (!ret)
 		virtio_mem_request(d, bytes,
 				   hot_memory_open_bytes(vm->hot_memory));
 	pthread_mutex_unlock(&vm->machine_lock);
 	return ret;
-}
-
-int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
-{
-	uint64_t ram = vm->config->memory.size_bytes, extra;
-	bool balloon = devices_first_of(vm->devices, DEVICE_BALLOON);
-	int ret = 0;
-
-	extra = bytes > ram ? bytes - ram : 0;
-	if (vm->state == VM_SHUTDOWN)
-		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
-				       "the VM has ended");
-	if (!bytes || extra > mem_max(vm))
-		return error_config(e, -EINVAL, "size: %llu bytes: up to %llu "
-				    "(--memory max=)",
-				    (unsigned long long)bytes,
-				    (unsigned long long)(ram + mem_max(vm)));
-	if (bytes < ram && !balloon)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
-				       "less than the RAM at the start needs "
-				       "a --balloon");
-	extra = (extra + VIRTIO_MEM_BLOCK_BYTES - 1) &
-		~(VIRTIO_MEM_BLOCK_BYTES - 1);
-	if (devices_first_of(vm->devices, DEVICE_MEM))
-		ret = vm_mem_request(vm, extra, e);
-	return ret || !balloon ? ret : vm_balloon_set(vm, bytes, e);
-}
-
-void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
-{
-	struct vm_mem_info mem = { 0 };
-	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_BALLOON);
-	uint64_t ram = vm->config->memory.size_bytes;
-
-	vm_mem_info(vm, &mem);
-	*requested = *plugged = ram;
-	if (d) {
-		pthread_mutex_lock(&vm->machine_lock);
-		*requested -= (uint64_t)virtio_balloon_target(d) *
-			      BALLOON_PAGE_BYTES;
-		pthread_mutex_unlock(&vm->machine_lock);
-		vm_balloon_get(vm, plugged, NULL);
-	}
-	*requested += mem.requested;
-	*plugged += mem.plugged;
 }
 
 /* ---- the guest's side ---------------------------------------------------- */
@@ -183,7 +161,8 @@ void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes)
 
 	vm_save_note_discarded(vm, host, len_bytes);
 	/* Persistent memory is guest memory too, but not the guest's to drop. */
-	if (!ram_discard(vm->ram, host, len_bytes) && vm->hot_memory)
+	if (!ram_discard(vm->ram, host, len_bytes) &&
+	    !dimms_discard(vm->dimms, host, len_bytes) && vm->hot_memory)
 		hot_memory_discard(vm->hot_memory, host, len_bytes);
 }
 

@@ -25,10 +25,14 @@ bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out);
 /* Asks the guest to plug so much, a multiple of the block size. -ENODEV, -EINVAL. */
 int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e);
 
+/* How much there may be more, by whatever means (--memory max=). */
+uint64_t vm_memory_room(const struct vm *vm);
+
 /*
- * Asks the guest to have so much memory in all: more than its RAM by virtio-mem,
- * less by the balloon. InvalidConfig: more than max=, or nothing; NotSupported:
- * it has no balloon.
+ * Asks the guest to have so much memory in all. More than its RAM: by virtio-mem
+ * if its driver is there, by DIMMs, which are multiples of 128 MiB, if not; less
+ * by the balloon. What others have plugged stays. InvalidConfig: more than max=,
+ * or nothing; NotSupported: it has no balloon. vm_memory_set.c
  */
 int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e);
 /* What it has, and what it was asked to have. */

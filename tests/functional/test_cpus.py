@@ -38,7 +38,6 @@ def cpu_time(g, index):
     return next(cpu["time-ns"] for cpu in g.monitor.command("stats", types=["cpu"])["cpu"] if cpu["index"] == index)
 
 
-@pytest.mark.xfail(reason="the guest sees an added processor, but its start-up IPI is not answered: see README, Limits")
 def test_cpus_come_and_go(boot):
     g = boot("-c", "1,max=4")
     assert online(g) == 1

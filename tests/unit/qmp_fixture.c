@@ -475,6 +475,56 @@ int vm_balloon_set(struct vm *vm, uint64_t bytes, struct error *e)
 	return ret;
 }
 
+int vm_dimm_add(struct vm *vm, const struct dimm_spec *spec, struct error *e)
+{
+	if (refused(vm, "pc-dimm", e))
+		return -EPERM;
+	snprintf(vm->dimm_id, sizeof(vm->dimm_id), "%s",
+		 spec->id ? spec->id : "dimm0");
+	snprintf(vm->dimm_memdev, sizeof(vm->dimm_memdev), "%s",
+		 spec->memdev);
+	vm->dimm = (struct dimm){
+		.id = vm->dimm_id, .memdev = vm->dimm_memdev,
+		.base = spec->base, .slot = (unsigned int)spec->slot,
+		.len_bytes = spec->backing.size_bytes,
+	};
+	vm->dimm_backing = spec->backing;
+	return 0;
+}
+
+int vm_dimm_remove(struct vm *vm, struct dimm *dimm, struct error *e)
+{
+	(void)e;
+	assert_ptr_equal(dimm, &vm->dimm);
+	vm->dimm_removing = true;
+	return 0;
+}
+
+struct dimm *vm_dimm_at(const struct vm *vm, unsigned int slot)
+{
+	return vm->dimm.len_bytes && slot == vm->dimm.slot ?
+		       (struct dimm *)&vm->dimm : NULL;
+}
+
+struct dimm *vm_dimm_find(const struct vm *vm, const char *id)
+{
+	struct dimm *dimm = vm_dimm_at(vm, vm->dimm.slot);
+
+	return dimm && !strcmp(dimm->id, id) ? dimm : NULL;
+}
+
+struct dimm *vm_dimm_of(const struct vm *vm, const char *memdev)
+{
+	struct dimm *dimm = vm_dimm_at(vm, vm->dimm.slot);
+
+	return dimm && !strcmp(dimm->memdev, memdev) ? dimm : NULL;
+}
+
+const struct vm_report *vm_report(const struct vm *vm)
+{
+	return &vm->ost;
+}
+
 bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out)
 {
 	if (vm->mem.id)

@@ -15,6 +15,7 @@
 #include "monitor/monitor.h"
 #include "vm.h"
 #include "vm_devices.h"
+#include "vm_dimms.h"
 #include "vm_memory.h"
 
 /* The fake: notes what was called and tells events as the real one does. */
@@ -39,6 +40,11 @@ struct vm {
 	unsigned int cpu_removing;
 	uint64_t balloon_bytes;	/* 0: no balloon */
 	struct vm_mem_info mem;	/* no id: none */
+	struct dimm dimm;	/* no size: none; its names are in: */
+	char dimm_id[32], dimm_memdev[32];
+	struct config_memory dimm_backing;
+	bool dimm_removing;
+	struct vm_report ost;
 	uint64_t set_bytes;	/* by memory-set */
 	uint64_t available_bytes;	/* what it said last */
 	struct fake_chardev {

@@ -144,6 +144,18 @@ static void test_validate_memory_that_grows(void **state)
 	refused(&c, "hugepages");
 	start(&c);
 	c.memory.max_bytes = 2 * c.memory.size_bytes;
+	c.memory.slots = 257;
+	refused(&c, "slots");
+	start(&c);
+	c.memory.max_bytes = 2 * c.memory.size_bytes;
+	c.memory.slots = 256;
+	assert_int_equal(config_validate(&c, NULL), 0);
+	config_deinit(&c);
+	start(&c);
+	c.memory.slots = 2;
+	refused(&c, "slots");
+	start(&c);
+	c.memory.max_bytes = c.memory.size_bytes;
 	c.memory.slots = 2;
 	refused(&c, "slots");
 	start(&c);

@@ -14,6 +14,8 @@
 #define SELECT	(HOTPLUG + 0x04)
 #define PRESENT	(HOTPLUG + 0x08)
 #define EJECT	(HOTPLUG + 0x0c)
+#define SOURCE	(HOTPLUG + 0x10)
+#define STATUS	(HOTPLUG + 0x14)
 #define GSI	18u
 #define NONE	0xffffffffu
 
@@ -21,7 +23,8 @@ struct fixture {
 	struct pci_fixture m;
 	struct ged *ged;
 	struct cpu_hotplug *h;
-	unsigned int ejections, cpu;
+	unsigned int ejections, cpu, reports;
+	uint32_t source, status;
 };
 
 static void ejected(void *opaque, unsigned int cpu)
@@ -32,10 +35,21 @@ static void ejected(void *opaque, unsigned int cpu)
 	f->cpu = cpu;
 }
 
+static void reported(void *opaque, unsigned int cpu, uint32_t source,
+		     uint32_t status)
+{
+	struct fixture *f = opaque;
+
+	f->reports++;
+	f->cpu = cpu;
+	f->source = source;
+	f->status = status;
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const struct cpu_hotplug_owner owner = { ejected, f };
+	const struct cpu_hotplug_owner owner = { ejected, reported, f };
 	struct error e;
 
 	pci_fixture_init(&f->m);
@@ -118,6 +132,20 @@ static void test_cpu_ejection_is_told_as_it_is(void **state)
 	assert_int_equal(mmio_get(&f->m, NEWS, 2), 0);
 }
 
+static void test_cpu_report_is_told_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+
+	mmio_put(&f->m, SELECT, 4, 0x1ff);
+	mmio_put(&f->m, SOURCE, 4, 3);
+	assert_int_equal(f->reports, 0);
+	mmio_put(&f->m, STATUS, 4, 0x82);
+	assert_int_equal(f->reports, 1);
+	assert_int_equal(f->cpu, 0x1ff);
+	assert_int_equal(f->source, 3);
+	assert_int_equal(f->status, 0x82);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +153,7 @@ int main(void)
 		T(test_cpu_news_is_taken_one_by_one),
 		T(test_cpu_presence),
 		T(test_cpu_ejection_is_told_as_it_is),
+		T(test_cpu_report_is_told_as_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

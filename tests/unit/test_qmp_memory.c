@@ -61,7 +61,7 @@ static void test_balloon_can_be_added(void **state)
 static void run(struct client *c, const char *command, const char *args,
 		const char *reply)
 {
-	char text[256];
+	char text[512];
 
 	snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":%s}\n",
 		 command, args);
@@ -154,6 +154,143 @@ static void test_virtio_mem_by_qom(void **state)
 	client_close(&c);
 }
 
+static void test_dimm_as_govmm_adds_it(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	q->vm.config.memory.size_bytes = 1 << 29;
+	run(&c, "object-add", "{\"qom-type\":\"memory-backend-ram\",\"id\":"
+	    "\"mem0\",\"size\":268435456}", "{\"return\":{}}");
+	run(&c, "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"dimmmem0\","
+	    "\"memdev\":\"mem0\"}", "{\"return\":{}}");
+	assert_string_equal(q->vm.dimm_memdev, "mem0");
+	assert_int_equal(q->vm.dimm.len_bytes, 1 << 28);
+	assert_false(q->vm.dimm_backing.share);
+	q->vm.dimm.hotplugged = true;
+	run(&c, "query-memory-size-summary", "{}", "{\"return\":"
+	    "{\"base-memory\":536870912,\"plugged-memory\":268435456}}");
+	run(&c, "query-memory-devices", "{}", "{\"return\":[{\"type\":"
+	    "\"dimm\",\"data\":{\"id\":\"dimmmem0\",\"addr\":0,\"size\":"
+	    "268435456,\"slot\":0,\"node\":0,\"memdev\":\"/objects/mem0\","
+	    "\"hotplugged\":true,\"hotpluggable\":true}}]}");
+	run(&c, "object-del", "{\"id\":\"mem0\"}", NULL);
+	client_expect_error(&c, "GenericError", "in use");
+	/* Its name is taken. */
+	run(&c, "device_add", "{\"driver\":\"virtio-rng-pci\",\"id\":"
+	    "\"dimmmem0\"}", NULL);
+	client_expect_error(&c, "GenericError", "'dimmmem0'");
+	run(&c, "device_del", "{\"id\":\"dimmmem0\"}", "{\"return\":{}}");
+	assert_true(q->vm.dimm_removing);
+	client_close(&c);
+}
+
+static void test_dimm_of_all_kinds_of_memory(void **state)
+{
+	static const struct {
+		const char *object;
+		bool share, hugepages, prealloc, path;
+	} kinds[] = {
+		{ "memory-backend-ram\",\"share\":\"on", true, false, false,
+		  false },
+		{ "memory-backend-memfd\",\"hugetlb\":\"on", true, true, false,
+		  false },
+		{ "memory-backend-file\",\"mem-path\":\"/dev/shm\","
+		  "\"prealloc\":\"on", false, false, true, true },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+	char text[256];
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		snprintf(text, sizeof(text), "{\"id\":\"m%zu\",\"size\":\"134217"
+			 "728\",\"qom-type\":\"%s\"}", i, kinds[i].object);
+		run(&c, "object-add", text, "{\"return\":{}}");
+		snprintf(text, sizeof(text), "{\"driver\":\"pc-dimm\",\"memdev\":"
+			 "\"m%zu\",\"id\":\"d%zu\",\"addr\":4294967296,"
+			 "\"slot\":\"3\",\"node\":\"0\"}", i, i);
+		run(&c, "device_add", text, "{\"return\":{}}");
+		assert_int_equal(q->vm.dimm_backing.share, kinds[i].share);
+		assert_int_equal(q->vm.dimm_backing.hugepages,
+				 kinds[i].hugepages);
+		assert_int_equal(q->vm.dimm_backing.prealloc,
+				 kinds[i].prealloc);
+		assert_int_equal(!!q->vm.dimm_backing.path, kinds[i].path);
+		assert_true(q->vm.dimm.base == 1ull << 32);
+		assert_int_equal(q->vm.dimm.slot, 3);
+	}
+	client_close(&c);
+}
+
+static void test_dimm_refusals(void **state)
+{
+	static const struct {
+		const char *command, *args, *class, *text;
+	} bad[] = {
+		{ "object-add", "{\"qom-type\":\"memory-backend-ram\",\"id\":"
+		  "\"m\",\"size\":0}", "GenericError", "'size'" },
+		{ "object-add", "{\"qom-type\":\"memory-backend-ram\",\"id\":"
+		  "\"m\"}", "GenericError", "'size'" },
+		{ "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"d\"}",
+		  "GenericError", "'memdev'" },
+		{ "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"d\","
+		  "\"memdev\":\"none\"}", "DeviceNotFound", "'none'" },
+		{ "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"d\","
+		  "\"memdev\":\"r\"}", "GenericError", "rng-random" },
+		{ "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"d\","
+		  "\"memdev\":\"f\"}", "GenericError", "size" },
+		{ "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"d\","
+		  "\"memdev\":\"f\",\"addr\":\"here\"}", "GenericError",
+		  "'addr'" },
+		{ "device_add", "{\"driver\":\"virtio-pmem-pci\",\"id\":\"d\","
+		  "\"memdev\":\"f\"}", "NotSupported", "share" },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	run(&c, "object-add", "{\"qom-type\":\"rng-random\",\"id\":\"r\"}",
+	    "{\"return\":{}}");
+	run(&c, "object-add", "{\"qom-type\":\"memory-backend-file\",\"id\":"
+	    "\"f\",\"mem-path\":\"/tmp/f\",\"share\":\"off\"}",
+	    "{\"return\":{}}");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		run(&c, bad[i].command, bad[i].args, NULL);
+		client_expect_error(&c, bad[i].class, bad[i].text);
+	}
+	assert_int_equal(q->vm.dimm.len_bytes, 0);
+	client_close(&c);
+}
+
+/* In QEMU's words; who waits is told as well. */
+static void test_what_the_guest_reports(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	q->vm.ost = (struct vm_report){
+		.dimm = true, .slot = 2, .source = 1,
+	};
+	fake_vm_event(&q->vm, VM_EVENT_REPORT, true, "d");
+	client_expect(&c, "{\"event\":\"ACPI_DEVICE_OST\",\"data\":{\"info\":"
+		      "{\"device\":\"d\",\"slot\":\"2\",\"slot-type\":\"DIMM\","
+		      "\"source\":1,\"status\":0}}}");
+	run(&c, "cpu-remove", "{}", NULL);
+	qmp_settle(q);
+	q->vm.ost = (struct vm_report){
+		.slot = 1, .source = 3, .status = 0x82,
+	};
+	fake_vm_event(&q->vm, VM_EVENT_REPORT, true, NULL);
+	client_expect(&c, "{\"event\":\"ACPI_DEVICE_OST\",\"data\":{\"info\":"
+		      "{\"slot\":\"1\",\"slot-type\":\"CPU\",\"source\":3,"
+		      "\"status\":130}}}");
+	fake_vm_event(&q->vm, VM_EVENT_UNPLUG_REFUSED, true, "cpu1");
+	client_expect(&c, "{\"event\":\"DEVICE_UNPLUG_GUEST_ERROR\",\"data\":"
+		      "{\"device\":\"cpu1\",\"path\":"
+		      "\"/machine/peripheral/cpu1\"}}");
+	client_expect_error(&c, "GenericError", "refuses");
+	client_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +301,10 @@ int main(void)
 		T(test_memory_set_waits_for_the_guest),
 		T(test_memory_set_refusals),
 		T(test_virtio_mem_by_qom),
+		T(test_dimm_as_govmm_adds_it),
+		T(test_dimm_of_all_kinds_of_memory),
+		T(test_dimm_refusals),
+		T(test_what_the_guest_reports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

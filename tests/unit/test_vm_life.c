@@ -105,6 +105,11 @@ void vm_cpus_settle(struct vm *vm)
 	(void)vm;
 }
 
+void vm_dimms_settle(struct vm *vm)
+{
+	(void)vm;
+}
+
 void vm_memory_reset(struct vm *vm)
 {
 	(void)vm;
@@ -134,6 +139,11 @@ bool board_reset_after_panic(struct board *b)
 {
 	(void)b;
 	return false;
+}
+
+void dimms_reset(struct dimms *d)
+{
+	(void)d;
 }
 
 void ram_reset(struct ram *r)

@@ -9,6 +9,7 @@
  *			Method (_STA) { Return (CSTA (1)) }
  *			Name (_MAT, Buffer () { the MADT's entry, enabled })
  *			Method (_EJ0, 1) { CEJ0 (1, Arg0) }	not for vCPU 0
+ *			Method (_OST, 3) { COST (1, Arg0, Arg1, Arg2) }
  *		}
  *		…
  *		Method (CTFY, 2) {
@@ -48,6 +49,7 @@ static uint8_t *put_device(uint8_t *p, unsigned int cpu, uint32_t apic_id)
 	p = put_mat(p, cpu, apic_id);
 	if (cpu)
 		p = aml_forward(p, "_EJ0", 1, false, "CEJ0", cpu);
+	p = aml_forward(p, "_OST", 3, false, "COST", cpu);
 	aml_close2(length, p);
 	return p;
 }

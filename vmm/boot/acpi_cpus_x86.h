@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* The most that acpi_cpus_aml() writes. */
-#define ACPI_CPUS_AML_MAX(count) (64 + (size_t)(count) * 96)
+#define ACPI_CPUS_AML_MAX(count) (64 + (size_t)(count) * 120)
 
 /*
  * Writes the body of the table: for each vCPU a device \_SB.Cnnn (in

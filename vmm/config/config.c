@@ -207,10 +207,12 @@ static int check_memory(const struct config_memory *m, struct error *e)
 	if (bytes % PAGE)
 		return error_config(e, -EINVAL, "--memory: %llu KiB are not "
 				    "whole pages of 4 KiB", bytes >> 10);
-	if (m->slots)
-		return error_config(e, -EINVAL, "--memory: slots: this version "
-				    "has no DIMMs; max alone is enough to add "
-				    "memory");
+	if (m->slots > CONFIG_MAX_DIMMS)
+		return error_config(e, -EINVAL, "--memory: slots=%u: at most "
+				    "%u", m->slots, CONFIG_MAX_DIMMS);
+	if (m->slots && m->max_bytes <= bytes)
+		return error_config(e, -EINVAL, "--memory: slots without a max "
+				    "above the size");
 	if (m->max_bytes && (m->max_bytes < bytes ||
 			     m->max_bytes > MEMORY_MAX ||
 			     (m->max_bytes - bytes) % (2 * MIB)))

@@ -14,6 +14,7 @@
 #include "error.h"
 
 #define CONFIG_MAX_CPUS		255
+#define CONFIG_MAX_DIMMS	256
 #define CONFIG_MAX_PMEM		128
 #define CONFIG_DEFAULT_PMEM_MAX	64
 #define CONFIG_MAX_NET_QUEUES	16
@@ -42,7 +43,7 @@ struct config_serial {
 struct config_memory {
 	uint64_t size_bytes;
 	uint64_t max_bytes;	/* 0: no growth */
-	unsigned int slots;
+	unsigned int slots;	/* for DIMMs; 0: as many as usual, with max */
 	char *path;		/* a file or a directory; NULL: anonymous */
 	bool share, prealloc, hugepages;
 	bool saved;		/* path is a saved VM's RAM, not the user's */

@@ -7,6 +7,7 @@
 #include "monitor/drivers.h"
 #include "monitor/objects.h"
 #include "vm_cpus.h"
+#include "vm_dimms.h"
 #include "vm_serial.h"
 
 /* ---- rng ----------------------------------------------------------------- */
@@ -49,6 +50,8 @@ const struct driver drivers[] = {
 	  .add = add_rng },
 	{ .name = "host-x86_64-cpu", .props = driver_cpu_props,
 	  .add = driver_cpu_add },
+	{ .name = "pc-dimm", .props = driver_dimm_props,
+	  .no_slot = true, .add = driver_dimm_add },
 	{ .name = "virtio-balloon-pci", .props = driver_balloon_props,
 	  .add = driver_balloon_add },
 	{ .name = "vhost-vsock-pci", .props = driver_vsock_props,
@@ -180,7 +183,7 @@ static const struct driver *find_driver(const char *name)
 static bool id_taken(const struct vm *vm, const char *id)
 {
 	return vm_device_find(vm, id) || vm_cpu_find(vm, id) >= 0 ||
-	       vm_port_exists(vm, id);
+	       vm_dimm_find(vm, id) || vm_port_exists(vm, id);
 }
 
 static int device_add(struct session *s, struct json_object *args,
@@ -222,6 +225,9 @@ static int device_del(struct session *s, struct json_object *args,
 	cpu = vm_cpu_find(s->monitor->vm, id);
 	if (cpu >= 0)
 		return vm_cpu_remove(s->monitor->vm, (unsigned int)cpu, e);
+	if (vm_dimm_find(s->monitor->vm, id))
+		return vm_dimm_remove(s->monitor->vm,
+				      vm_dimm_find(s->monitor->vm, id), e);
 	if (vm_port_exists(s->monitor->vm, id)) {
 		vm_port_remove(s->monitor->vm, id);
 		return 0;

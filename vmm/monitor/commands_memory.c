@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about the guest's memory. Main thread. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "monitor/internal.h"
+#include "vm_dimms.h"
 #include "vm_memory.h"
 
 /* A guest that has the driver needs less, but for memory it cannot free. */
@@ -60,46 +62,87 @@ static int query_memory_size_summary(struct session *s,
 				     struct error *e)
 {
 	struct vm_mem_info mem = { 0 };
+	uint64_t dimms = 0;
 
 	(void)args;
 	(void)e;
 	vm_mem_info(s->monitor->vm, &mem);
+	for (unsigned int i = 0; i < CONFIG_MAX_DIMMS; i++)
+		if (vm_dimm_at(s->monitor->vm, i))
+			dimms += vm_dimm_at(s->monitor->vm, i)->len_bytes;
 	*result = json_object_new_object();
 	json_object_object_add(*result, "base-memory", bytes_json(
 			vm_config(s->monitor->vm)->memory.size_bytes));
 	json_object_object_add(*result, "plugged-memory",
-			       bytes_json(mem.plugged));
+			       bytes_json(mem.plugged + dimms));
 	return 0;
+}
+
+static void add_memory_device(struct json_object *list, const char *type,
+			      struct json_object *data)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "type", json_object_new_string(type));
+	json_object_object_add(o, "data", data);
+	json_object_array_add(list, o);
+}
+
+static struct json_object *memdev_json(const char *id)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "/objects/%s", id ? id : "ram");
+	return json_object_new_string(path);
+}
+
+static struct json_object *dimm_json(const struct dimm *dimm)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "id", json_object_new_string(dimm->id));
+	json_object_object_add(o, "addr", bytes_json(dimm->base));
+	json_object_object_add(o, "size", bytes_json(dimm->len_bytes));
+	json_object_object_add(o, "slot",
+			       json_object_new_int((int)dimm->slot));
+	json_object_object_add(o, "node", json_object_new_int(0));
+	json_object_object_add(o, "memdev", memdev_json(dimm->memdev));
+	json_object_object_add(o, "hotplugged",
+			       json_object_new_boolean(dimm->hotplugged));
+	json_object_object_add(o, "hotpluggable",
+			       json_object_new_boolean(true));
+	return o;
 }
 
 static int query_memory_devices(struct session *s, struct json_object *args,
 				struct json_object **result, struct error *e)
 {
-	struct json_object *o, *data;
+	struct json_object *data;
 	struct vm_mem_info mem;
 
 	(void)args;
 	(void)e;
 	*result = json_object_new_array();
+	for (unsigned int i = 0; i < CONFIG_MAX_DIMMS; i++) {
+		const struct dimm *dimm = vm_dimm_at(s->monitor->vm, i);
+
+		if (dimm)
+			add_memory_device(*result, "dimm", dimm_json(dimm));
+	}
 	if (!vm_mem_info(s->monitor->vm, &mem))
 		return 0;
 	data = json_object_new_object();
 	json_object_object_add(data, "id", json_object_new_string(mem.id));
 	json_object_object_add(data, "memaddr", bytes_json(mem.base));
 	json_object_object_add(data, "node", json_object_new_int(0));
-	json_object_object_add(data, "memdev",
-			       json_object_new_string("/objects/ram"));
+	json_object_object_add(data, "memdev", memdev_json(NULL));
 	json_object_object_add(data, "size", bytes_json(mem.plugged));
 	json_object_object_add(data, "requested-size",
 			       bytes_json(mem.requested));
 	json_object_object_add(data, "max-size", bytes_json(mem.max));
 	json_object_object_add(data, "block-size",
 			       bytes_json(VIRTIO_MEM_BLOCK_BYTES));
-	o = json_object_new_object();
-	json_object_object_add(o, "type",
-			       json_object_new_string("virtio-mem"));
-	json_object_object_add(o, "data", data);
-	json_object_array_add(*result, o);
+	add_memory_device(*result, "virtio-mem", data);
 	return 0;
 }
 

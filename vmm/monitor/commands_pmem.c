@@ -183,8 +183,13 @@ int driver_pmem_add(struct session *s, struct json_object *args,
 
 	if (!o)
 		return -ENOENT;
-	pmem.path = (char *)prop_string(o->props, "mem-path");
 	pmem.readonly = prop_bool(o->props, "readonly", false);
+	/* It is the file that the guest writes to: never a private copy. */
+	if (!prop_bool(o->props, "share", true) && !pmem.readonly)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
+				       "memdev: '%s': share off is not "
+				       "supported", o->id);
+	pmem.path = (char *)prop_string(o->props, "mem-path");
 	ret = choose_slot(s->monitor->vm, args, &pmem.slot, e);
 	if (ret)
 		return ret;

@@ -47,6 +47,11 @@ extern const struct prop driver_balloon_props[];
 int driver_balloon_add(struct session *s, struct json_object *args,
 		       struct device_spec spec, struct error *e);
 
+/* drivers_dimm.c */
+extern const struct prop driver_dimm_props[];
+int driver_dimm_add(struct session *s, struct json_object *args,
+		    struct device_spec spec, struct error *e);
+
 /* netdevs.c */
 extern const struct prop driver_net_props[];
 int driver_net_add(struct session *s, struct json_object *args,

@@ -139,6 +139,30 @@ static struct json_object *dump_completed(struct vm *vm)
 	return o;
 }
 
+/* QEMU's words: the slot is a string. */
+static struct json_object *report(struct vm *vm, const char *id)
+{
+	struct json_object *o = json_object_new_object(), *info;
+	const struct vm_report *r = vm_report(vm);
+	char slot[16];
+
+	snprintf(slot, sizeof(slot), "%u", r->slot);
+	info = json_object_new_object();
+	if (id)
+		json_object_object_add(info, "device",
+				       json_object_new_string(id));
+	json_object_object_add(info, "slot", json_object_new_string(slot));
+	json_object_object_add(info, "slot-type",
+			       json_object_new_string(r->dimm ? "DIMM" :
+								"CPU"));
+	json_object_object_add(info, "source",
+			       json_object_new_int64(r->source));
+	json_object_object_add(info, "status",
+			       json_object_new_int64(r->status));
+	json_object_object_add(o, "info", info);
+	return o;
+}
+
 void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		    const char *reason)
 {
@@ -165,6 +189,7 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 	case VM_EVENT_DEVICE_DELETED:
 		broadcast(m, "DEVICE_DELETED", deleted(reason));
 		wait_device_deleted(m, reason);
+		wait_memory_changed(m);
 		break;
 	case VM_EVENT_BALLOON_CHANGE:
 		data = balloon_actual(m->vm);
@@ -181,6 +206,14 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 	case VM_EVENT_DUMP_COMPLETED:
 		broadcast(m, "DUMP_COMPLETED", dump_completed(m->vm));
 		wait_dump_ended(m);
+		break;
+	case VM_EVENT_REPORT:
+		broadcast(m, "ACPI_DEVICE_OST", report(m->vm, reason));
+		wait_memory_changed(m);
+		break;
+	case VM_EVENT_UNPLUG_REFUSED:
+		broadcast(m, "DEVICE_UNPLUG_GUEST_ERROR", deleted(reason));
+		wait_device_refused(m, reason);
 		break;
 	case VM_EVENT_SHUTDOWN:
 		cause = shutdown_cause(m);

@@ -245,6 +245,8 @@ int wait_save(struct session *s, const struct save_params *p, struct error *e);
 int wait_dump(struct session *s, struct error *e);
 void wait_dump_ended(struct monitor *m);
 void wait_device_deleted(struct monitor *m, const char *id);
+/* The guest will not let it go: an error for whoever waits. */
+void wait_device_refused(struct monitor *m, const char *id);
 /* Of the command that was deferred last; consumes result. */
 void wait_keep_result(struct session *s, struct json_object *result);
 void wait_forget(struct session *s);

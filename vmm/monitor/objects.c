@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "monitor/internal.h"
+#include "vm_dimms.h"
 
 static const struct prop rng_random_props[] = {
 	{ "filename", PROP_STRING, false },
@@ -15,27 +16,52 @@ static const struct prop rng_random_props[] = {
 
 static const struct prop rng_builtin_props[] = { { 0 } };
 
-/* For virtio-pmem; what it does not say is as for --pmem. */
+/* What all memory has that means nothing here: the host's nodes, and how QEMU
+ * saves it. */
+#define MEMORY_PROPS                            \
+	{ "share", PROP_BOOL, false },          \
+	{ "prealloc", PROP_BOOL, false },       \
+	{ "prealloc-threads", PROP_IGNORED, false }, \
+	{ "host-nodes", PROP_IGNORED, false },  \
+	{ "policy", PROP_IGNORED, false },      \
+	{ "merge", PROP_IGNORED, false },       \
+	{ "dump", PROP_IGNORED, false },        \
+	{ "reserve", PROP_IGNORED, false },     \
+	{ "x-use-canonical-path-for-ramblock-id", PROP_IGNORED, false }
+
+/* For a virtio-pmem what it does not say is as for --pmem. */
 static const struct prop memory_file_props[] = {
+	MEMORY_PROPS,
 	{ "mem-path", PROP_STRING, true },
 	{ "size", PROP_UINT, false },
 	{ "readonly", PROP_BOOL, false },
-	{ "share", PROP_BOOL, false },
 	{ "pmem", PROP_IGNORED, false },
 	{ "align", PROP_IGNORED, false },
-	{ "prealloc", PROP_IGNORED, false },
 	{ "discard-data", PROP_IGNORED, false },
 	{ 0 },
 };
 
-/* It is the file that the guest writes to: never a private copy. */
-static int check_memory_file(struct json_object *props, struct error *e)
+static const struct prop memory_ram_props[] = {
+	MEMORY_PROPS,
+	{ "size", PROP_UINT, true },
+	{ 0 },
+};
+
+static const struct prop memory_memfd_props[] = {
+	MEMORY_PROPS,
+	{ "size", PROP_UINT, true },
+	{ "hugetlb", PROP_BOOL, false },
+	{ "hugetlbsize", PROP_IGNORED, false },
+	{ "seal", PROP_IGNORED, false },
+	{ 0 },
+};
+
+/* QEMU's words. */
+static int check_memory(struct json_object *props, struct error *e)
 {
-	if (prop_bool(props, "share", true) ||
-	    prop_bool(props, "readonly", false))
+	if (prop_uint(props, "size", 0))
 		return 0;
-	return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
-			       "Parameter 'share': off is not supported");
+	return error_set(e, -EINVAL, "property 'size' doesn't take value '0'");
 }
 
 /* For virtio-9p-pci; QEMU's -fsdev local. */
@@ -49,7 +75,9 @@ static const struct prop fsdev_local_props[] = {
 
 static const struct object_type types[] = {
 	{ "fsdev-local", fsdev_local_props, NULL },
-	{ "memory-backend-file", memory_file_props, check_memory_file },
+	{ "memory-backend-file", memory_file_props, NULL },
+	{ "memory-backend-memfd", memory_memfd_props, check_memory },
+	{ "memory-backend-ram", memory_ram_props, check_memory },
 	{ "rng-random", rng_random_props, NULL },
 	{ "rng-builtin", rng_builtin_props, NULL },
 };
@@ -181,6 +209,9 @@ static int object_del(struct session *s, struct json_object *args,
 	(void)result;
 	if (!o)
 		return error_set(e, -ENOENT, "object '%s' not found", id);
+	if (vm_dimm_of(s->monitor->vm, id))
+		return error_set(e, -EBUSY, "object '%s' is in use, can not be "
+				 "deleted", id);
 	*link = o->next;
 	destroy(o);
 	return 0;
@@ -212,7 +243,8 @@ static const struct command_arg add_args[] = {
 static const struct command commands[] = {
 	{
 		.name = "object-add",
-		.help = "Make a back end: qom-type=rng-random id, filename",
+		.help = "Make a back end: qom-type (rng-random, memory-backend-ram, "
+			"…), id, what it has",
 		.args = add_args,
 		.open = true,
 		.run = object_add,

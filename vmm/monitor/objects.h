@@ -8,6 +8,7 @@
 
 #include <json-c/json.h>
 
+#include "config/config.h"
 #include "error.h"
 #include "monitor/props.h"
 
@@ -32,6 +33,10 @@ struct object {
 const struct object *object_find(const struct monitor *m, const char *id,
 				 const char *type, const char *property,
 				 struct error *e);
+/* The memory that an object is: of what kind and size; its path is the object's.
+ * drivers_dimm.c */
+int object_memory(const struct monitor *m, const char *id,
+		  struct config_memory *out, struct error *e);
 void objects_destroy(struct monitor *m);
 
 #endif

@@ -301,16 +301,38 @@ void wait_dump_ended(struct monitor *m)
 	     status.state == VM_DUMP_FAILED ? &status.error : NULL);
 }
 
-static void device_gone(struct waiter *w, const void *id)
+/* What has become of a device. */
+struct device_end {
+	const char *id;
+	const struct error *error;	/* NULL: it is gone */
+};
+
+static void device_end(struct waiter *w, const void *arg)
 {
-	if (!strcmp(w->device, id))
-		finish(w, json_object_get(w->result), NULL);
+	const struct device_end *end = arg;
+
+	if (!strcmp(w->device, end->id))
+		finish(w, end->error ? NULL : json_object_get(w->result),
+		       end->error);
 }
 
 void wait_device_deleted(struct monitor *m, const char *id)
 {
+	struct device_end end = { .id = id };
+
 	if (id)
-		each(m, FOR_DEVICE, device_gone, id);
+		each(m, FOR_DEVICE, device_end, &end);
+}
+
+void wait_device_refused(struct monitor *m, const char *id)
+{
+	struct error e;
+	struct device_end end = { .id = id, .error = &e };
+
+	if (!id)
+		return;
+	error_set(&e, -EBUSY, "the guest refuses to let '%s' go", id);
+	each(m, FOR_DEVICE, device_end, &end);
 }
 
 void wait_vm_ended(struct monitor *m)

@@ -11,6 +11,8 @@ enum reg {
 	REG_SELECT = 0x04,
 	REG_PRESENT = 0x08,
 	REG_EJECT = 0x0c,
+	REG_SOURCE = 0x10,
+	REG_STATUS = 0x14,
 };
 
 #define REGISTER_BYTES	4
@@ -23,7 +25,7 @@ struct cpu_hotplug {
 	struct bus_range range;
 	struct ged *ged;
 	struct cpu_hotplug_owner owner;
-	uint32_t selected;
+	uint32_t selected, source;
 	bool present[CPU_HOTPLUG_MAX];
 	uint8_t news[CPU_HOTPLUG_MAX];	/* 0: none */
 };
@@ -69,6 +71,11 @@ static void hotplug_write(void *opaque, uint64_t offset, const uint8_t *data,
 		h->selected = value;
 	else if (offset == REG_EJECT)
 		h->owner.ejected(h->owner.opaque, value);
+	else if (offset == REG_SOURCE)
+		h->source = value;
+	else if (offset == REG_STATUS)
+		h->owner.reported(h->owner.opaque, h->selected, h->source,
+				  value);
 }
 
 static const struct bus_ops hotplug_ops = { hotplug_read, hotplug_write };
@@ -138,6 +145,6 @@ void cpu_hotplug_gone(struct cpu_hotplug *h, unsigned int cpu)
 
 void cpu_hotplug_reset(struct cpu_hotplug *h)
 {
-	h->selected = 0;
+	h->selected = h->source = 0;
 	memset(h->news, 0, sizeof(h->news));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vCPU hot-plug for ACPI: the registers behind CPEV, CSTA and CEJ0 in
+ * vCPU hot-plug for ACPI: the registers behind CPEV, CSTA, CEJ0 and COST in
  * boot/dsdt.asl, which say what has come, what is to go, and that it went.
  *
  * 32 bits each, little-endian, at these offsets:
@@ -10,6 +10,8 @@
  *	0x04	write	the vCPU that the next is about
  *	0x08	read	1: it is there
  *	0x0c	write	the vCPU that the guest has let go
+ *	0x10	write	what the guest reports about (6.3.5), then
+ *	0x14	write	how it went with the vCPU selected
  *
  * All functions run with the machine lock held, or before the vCPUs run.
  */
@@ -23,7 +25,7 @@
 #include "error.h"
 #include "platform/ged.h"
 
-#define CPU_HOTPLUG_BYTES 0x10
+#define CPU_HOTPLUG_BYTES 0x18
 #define CPU_HOTPLUG_MAX 256
 
 struct cpu_hotplug;
@@ -31,6 +33,9 @@ struct cpu_hotplug;
 /* On vCPU threads; any vCPU, there or not. */
 struct cpu_hotplug_owner {
 	void (*ejected)(void *opaque, unsigned int cpu);
+	/* What _OST said. */
+	void (*reported)(void *opaque, unsigned int cpu, uint32_t source,
+			 uint32_t status);
 	void *opaque;
 };
 

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the guest says about vCPUs and DIMMs that come and go (_OST; ACPI 6.4,
+ * 6.3.5). Main thread; vm_*_reported() run on vCPU threads with the machine lock
+ * held, and leave the rest to on_reports().
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vm_cpus.h"
+#include "vm_internal.h"
+
+/* A guest may say that it has begun, and how it went, perhaps of both halves of
+ * a replacement. More of that is noise, which clients would have to read. */
+#define REPORTS_ALLOWED 4
+
+/* Table 6.17 and the status codes of ejection after it. */
+#define EJECT_REQUEST	3u
+#define EJECT_BY_OSPM	0x103u
+#define STATUS_DONE	0u
+#define STATUS_PENDING	0x84u
+
+bool vm_report_is_refusal(const struct vm_report *r)
+{
+	return (r->source == EJECT_REQUEST || r->source == EJECT_BY_OSPM) &&
+	       r->status != STATUS_DONE && r->status != STATUS_PENDING;
+}
+
+void vm_report_allow(struct vm *vm, bool dimm, unsigned int slot)
+{
+	vm->reports.allowed[dimm][slot] = REPORTS_ALLOWED;
+}
+
+static void note(struct vm *vm, const struct vm_report *report)
+{
+	struct vm_reports *r = &vm->reports;
+	uint64_t one = 1;
+
+	if (r->count == VM_REPORTS_MAX || !r->allowed[report->dimm][report->slot])
+		return;
+	r->allowed[report->dimm][report->slot]--;
+	r->queue[r->count++] = *report;
+	(void)!write(r->watch.fd, &one, sizeof(one));
+}
+
+void vm_cpu_reported(void *opaque, unsigned int cpu, uint32_t source,
+		     uint32_t status)
+{
+	const struct vm_report r = {
+		.slot = cpu, .source = source, .status = status,
+	};
+	struct vm *vm = opaque;
+
+	if (cpu < vm->config->cpus.max)
+		note(vm, &r);
+}
+
+void vm_dimm_reported(void *opaque, unsigned int slot, uint32_t source,
+		      uint32_t status)
+{
+	const struct vm_report r = {
+		.dimm = true, .slot = slot, .source = source, .status = status,
+	};
+
+	note(opaque, &r);
+}
+
+const struct vm_report *vm_report(const struct vm *vm)
+{
+	return vm->reports.now;
+}
+
+static void tell(struct vm *vm, const struct vm_report *r)
+{
+	struct dimm *dimm = r->dimm ? dimms_at(vm->dimms, r->slot) : NULL;
+	struct vm_cpu_info cpu = { .present = false };
+	const char *id = NULL;
+
+	if (r->dimm)
+		vm_dimm_note_report(vm, r);
+	else
+		vm_cpu_note_report(vm, r);
+	if (!r->dimm)
+		vm_cpu_info(vm, r->slot, &cpu);
+	if (dimm)
+		id = dimm->id;
+	else if (cpu.present)
+		id = cpu.id;
+	vm->reports.now = r;
+	vm_emit(vm, VM_EVENT_REPORT, true, id);
+	vm->reports.now = NULL;
+	if (id && vm_report_is_refusal(r))
+		vm_emit(vm, VM_EVENT_UNPLUG_REFUSED, true, id);
+}
+
+static void on_reports(struct loop_watch *w, uint32_t events)
+{
+	struct vm *vm = w->opaque;
+	struct vm_report queue[VM_REPORTS_MAX];
+	unsigned int n;
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	pthread_mutex_lock(&vm->machine_lock);
+	n = vm->reports.count;
+	memcpy(queue, vm->reports.queue, n * sizeof(*queue));
+	vm->reports.count = 0;
+	pthread_mutex_unlock(&vm->machine_lock);
+	for (unsigned int i = 0; i < n; i++)
+		tell(vm, &queue[i]);
+}
+
+int vm_reports_init(struct vm *vm, struct error *e)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int ret;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "eventfd");
+	ret = loop_add(vm->loop, &vm->reports.watch, fd, EPOLLIN, on_reports,
+		       vm);
+	if (ret) {
+		close(fd);
+		return error_errno(e, ret, "event loop");
+	}
+	return 0;
+}
+
+void vm_reports_deinit(struct vm *vm)
+{
+	int fd = vm->reports.watch.fd;
+
+	if (fd < 0)
+		return;
+	loop_remove(&vm->reports.watch);
+	close(fd);
+}
