@@ -318,7 +318,7 @@ int vm_chardev_add(struct vm *vm, const char *id, const struct config_char *c,
 {
 	struct fake_chardev *f = &vm->chardevs[vm->chardev_count];
 
-	if (find_chardev(vm, id))
+	if (find_chardev(vm, id) || vm->chardev_count == FAKE_CHARDEVS)
 		return error_set(e, -EEXIST, "Chardev '%s' exists", id);
 	snprintf(f->id, sizeof(f->id), "%s", id);
 	f->config = *c;
@@ -358,7 +358,8 @@ int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
 {
 	if (refused(vm, "port", e))
 		return -EPERM;
-	snprintf(vm->port.id, sizeof(vm->port.id), "%s", spec->id);
+	snprintf(vm->port.id, sizeof(vm->port.id), "%s",
+		 spec->id ? spec->id : "");
 	snprintf(vm->port.bus, sizeof(vm->port.bus), "%s",
 		 spec->bus ? spec->bus : "");
 	snprintf(vm->port.name, sizeof(vm->port.name), "%s",

@@ -18,6 +18,8 @@
 #include "vm_dimms.h"
 #include "vm_memory.h"
 
+#define FAKE_CHARDEVS 4
+
 /* The fake: notes what was called and tells events as the real one does. */
 struct vm {
 	struct vm_config config;
@@ -51,7 +53,7 @@ struct vm {
 		char id[32], path[64];
 		struct config_char config;
 		bool used;
-	} chardevs[4];
+	} chardevs[FAKE_CHARDEVS];
 	unsigned int chardev_count;
 	struct {
 		char id[32], bus[32], name[32], chardev[32];
