@@ -78,10 +78,6 @@ static void add_command(struct json_object *list, const struct command *c)
 static int query_qmp_schema(struct session *s, struct json_object *args,
 			    struct json_object **result, struct error *e)
 {
-	static const char *const events[] = {
-		"DEVICE_DELETED", "GUEST_PANICKED", "POWERDOWN", "RESET",
-		"RESUME", "SHUTDOWN", "STOP",
-	};
 	struct json_object *list = json_object_new_array();
 
 	(void)s;
@@ -90,8 +86,8 @@ static int query_qmp_schema(struct session *s, struct json_object *args,
 	for (size_t g = 0; command_groups[g]; g++)
 		for (size_t i = 0; i < command_groups[g]->count; i++)
 			add_command(list, &command_groups[g]->commands[i]);
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
-		put(entry(list, events[i], "event"), "arg-type", "any");
+	for (size_t i = 0; event_names[i]; i++)
+		put(entry(list, event_names[i], "event"), "arg-type", "any");
 	for (size_t i = 0; i < sizeof(builtins) / sizeof(builtins[0]); i++)
 		add_builtin(list, builtins[i].name, builtins[i].json_type);
 	*result = list;

@@ -10,6 +10,13 @@
 #include "monitor/internal.h"
 #include "vm_memory.h"
 
+const char *const event_names[] = {
+	"ACPI_DEVICE_OST", "BALLOON_CHANGE", "DEVICE_DELETED",
+	"DEVICE_UNPLUG_GUEST_ERROR", "GUEST_PANICKED",
+	"MEMORY_DEVICE_SIZE_CHANGE", "MIGRATION", "POWERDOWN", "RESET",
+	"RESUME", "SHUTDOWN", "STOP", NULL,
+};
+
 /* How the VM ended, in the words of QEMU's ShutdownCause. */
 struct cause {
 	bool guest;

@@ -251,7 +251,9 @@ void wait_device_refused(struct monitor *m, const char *id);
 void wait_keep_result(struct session *s, struct json_object *result);
 void wait_forget(struct session *s);
 
-/* events.c: a vm_event_fn; opaque is the monitor. */
+/* events.c: the names of all, NULL after the last. */
+extern const char *const event_names[];
+/* A vm_event_fn; opaque is the monitor. */
 void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		    const char *reason);
 
