@@ -61,6 +61,8 @@ static void test_device_add_takes_what_govmm_sends(void **state)
 			"\"drive\": \"drive-1\", \"addr\": \"1f\", "
 			"\"bus\": \"pcie.3\", \"share-rw\": \"on\", "
 			"\"num-queues\": \"4\", \"romfile\": \"\", "
+			"\"logical_block_size\": 512, \"discard\": true, "
+			"\"physical_block_size\": 4096, \"x-new\": {}, "
 			"\"disable-modern\": true}}\n", OK);
 	assert_int_equal(fake_spec.type, DEVICE_DISK);
 	assert_int_equal(fake_spec.bus, 3);
@@ -119,6 +121,11 @@ static void test_device_add_refusals_name_what_is_wrong(void **state)
 		{ "{\"execute\": \"device_add\", \"arguments\": "
 		  "{\"driver\": \"e1000\"}}\n", "GenericError",
 		  "'e1000' is not a valid device model name" },
+		{ "{\"execute\": \"device_add\", \"arguments\": "
+		  "{\"driver\": \"nvdimm\", \"id\": \"n\"}}\n",
+		  "NotSupported", "'nvdimm'" },
+		{ BLK("\"drive\": \"n\", \"logical_block_size\": 4096"),
+		  "NotSupported", "'logical_block_size'" },
 		{ ADD("\"mac\": 1"), "GenericError",
 		  "Property 'virtio-rng-pci.mac' not found" },
 		{ ADD("\"id\": \"9a\""), "GenericError", "'id'" },

@@ -172,6 +172,25 @@ static int parse_place(struct json_object *args, struct device_spec *spec,
 	return parse_addr(addr, &spec->slot, e);
 }
 
+/* Of QEMU's drivers those that clients ask for and will not find here. */
+static int no_driver(const char *name, struct error *e)
+{
+	static const char *const known[] = {
+		"nvdimm", "vfio-pci", "vfio-ap", "vhost-user-blk-pci",
+		"vhost-user-fs-pci", "vhost-user-scsi-pci",
+		"vhost-user-vsock-pci", "virtio-scsi-pci", "scsi-hd", "scsi-cd",
+		"virtio-iommu-pci", "pcie-root-port", "pci-bridge", "pvpanic",
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(known[i], name))
+			return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
+					       "device model '%s' is not "
+					       "supported", name);
+	return error_set(e, -EINVAL, "'%s' is not a valid device model name",
+			 name);
+}
+
 static const struct driver *find_driver(const char *name)
 {
 	for (const struct driver *d = drivers; d->name; d++)
@@ -196,8 +215,7 @@ static int device_add(struct session *s, struct json_object *args,
 
 	(void)result;
 	if (!driver)
-		return error_set(e, -EINVAL,
-				 "'%s' is not a valid device model name", name);
+		return no_driver(name, e);
 	ret = props_check(args, name, common_props, driver->props, e);
 	if (ret)
 		return ret;

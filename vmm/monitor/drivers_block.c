@@ -12,6 +12,13 @@ const struct prop driver_blk_props[] = {
 	{ "write-cache", PROP_IGNORED, false },
 	{ "config-wce", PROP_IGNORED, false },
 	{ "scsi", PROP_IGNORED, false },
+	/* Hints, and what the image has or has not. */
+	{ "physical_block_size", PROP_IGNORED, false },
+	{ "min_io_size", PROP_IGNORED, false },
+	{ "opt_io_size", PROP_IGNORED, false },
+	{ "discard", PROP_IGNORED, false },
+	{ "write-zeroes", PROP_IGNORED, false },
+	{ "logical_block_size", PROP_UINT, false },	/* 512 */
 	{ 0 },
 };
 
@@ -30,6 +37,10 @@ int driver_blk_add(struct session *s, struct json_object *args,
 	if (block_node_user(s->monitor, n))
 		return error_set(e, -EBUSY, "Property 'virtio-blk-pci.drive' "
 				 "can't take value '%s', it's in use", drive);
+	if (prop_uint(args, "logical_block_size", 512) != 512)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
+				       "Parameter 'logical_block_size': only "
+				       "512 is supported");
 	if (!queues || queues > UINT32_MAX)
 		return error_set(e, -EINVAL,
 				 "Parameter 'num-queues' is out of range");

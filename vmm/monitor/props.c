@@ -105,6 +105,9 @@ int props_check(struct json_object *args, const char *owner,
 
 		if (!p)
 			p = find(common, key);
+		/* QEMU's experiments, which are promised to nobody. */
+		if (!p && !strncmp(key, "x-", 2))
+			continue;
 		if (!p)
 			return error_set(e, -EINVAL,
 					 "Property '%s.%s' not found", owner,
