@@ -375,6 +375,7 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
 	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->remind.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->cpu_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->dimm_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->reports.watch = (struct loop_watch)LOOP_WATCH_INIT;

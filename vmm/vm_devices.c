@@ -17,6 +17,13 @@
 #include "virtio/virtio_pci.h"
 #include "vm_internal.h"
 
+/*
+ * A guest can miss a request: Linux does not look at one for a slot that it has
+ * not made an object of yet. Then, after twice the time each time.
+ */
+#define REMIND_NS	UINT64_C(2000000000)
+#define REMIND_MAX_NS	(REMIND_NS << 5)
+
 /* Not before the guest runs: then there is nobody to tell. */
 static bool guest_knows(const struct vm *vm)
 {
@@ -98,7 +105,32 @@ int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
 	pthread_mutex_lock(&vm->machine_lock);
 	pci_hotplug_request(hotplug(vm), f->bus, f->slot);
 	pthread_mutex_unlock(&vm->machine_lock);
+	vm->remind_next_ns = vm->remind_ns;
+	loop_timer_set(&vm->remind, vm->remind_next_ns, 0);
 	return 0;
+}
+
+static void on_remind(void *opaque)
+{
+	struct vm *vm = opaque;
+	unsigned int count = 0;
+
+	pthread_mutex_lock(&vm->machine_lock);
+	for (struct device *d = devices_first(vm->devices); d; d = d->next) {
+		const struct pci_function *f = device_function(d);
+
+		if (!d->removing || f->hidden)
+			continue;
+		count++;
+		if (vm->state == VM_RUNNING)
+			pci_hotplug_request(hotplug(vm), f->bus, f->slot);
+	}
+	pthread_mutex_unlock(&vm->machine_lock);
+	if (!count)
+		return;
+	if (vm->remind_next_ns < REMIND_MAX_NS)
+		vm->remind_next_ns *= 2;
+	loop_timer_set(&vm->remind, vm->remind_next_ns, 0);
 }
 
 struct device *vm_device_first(const struct vm *vm)
@@ -252,7 +284,9 @@ int vm_devices_init(struct vm *vm, struct error *e)
 		close(fd);
 		return error_errno(e, ret, "event loop");
 	}
-	return 0;
+	vm->remind_ns = REMIND_NS;
+	ret = loop_timer_init(vm->loop, &vm->remind, on_remind, vm);
+	return ret ? error_errno(e, ret, "event loop") : 0;
 }
 
 void vm_devices_deinit(struct vm *vm)
@@ -261,6 +295,7 @@ void vm_devices_deinit(struct vm *vm)
 
 	if (fd < 0)
 		return;
+	loop_timer_deinit(&vm->remind);
 	loop_remove(&vm->eject_watch);
 	close(fd);
 }

@@ -96,6 +96,9 @@ struct vm {
 
 	/* vm_devices.c */
 	struct loop_watch eject_watch;		/* eventfd */
+	struct loop_timer remind;
+	uint64_t remind_ns;			/* to the first reminder */
+	uint64_t remind_next_ns;
 	uint32_t ejected[PCI_ROOTS];		/* machine lock */
 	/* vm_cpus.c */
 	struct loop_watch cpu_eject_watch;	/* eventfd */

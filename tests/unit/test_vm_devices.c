@@ -199,6 +199,7 @@ static int setup(void **state)
 	f->vm.loop = f->m.loop;
 	f->vm.state = VM_RUNNING;
 	f->vm.eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	f->vm.remind.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&f->vm.machine_lock, NULL);
 	assert_int_equal(vm_devices_init(&f->vm, &e), 0);
 	*state = f;
@@ -264,6 +265,35 @@ static void test_vm_device_goes_when_the_guest_lets_it(void **state)
 	run_loop(f->m.loop);
 	assert_non_null(vm_device_find(&f->vm, "b"));
 	assert_int_equal(ecam_get(&f->m, 1, 0, 0, 2), 0x1af4);
+}
+
+static void test_vm_device_guest_is_reminded(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d = add(f, "a");
+	struct error e;
+
+	f->vm.remind_ns = 1000000;
+	mmio_put(&f->m, HOTPLUG + 4, 4, 1);
+	assert_int_equal(vm_device_remove(&f->vm, d, &e), 0);
+	assert_int_equal(mmio_get(&f->m, REMOVE, 4), 1);
+	while (!mmio_get(&f->m, REMOVE, 4))
+		run_loop(f->m.loop);
+	/* It has answered once, for both; the second answer is to nobody. */
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;");
+	add(f, "b");
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;");
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;b;");
+	/* Nobody is reminded of what is gone. */
+	for (int i = 0; i < 10; i++)
+		run_loop(f->m.loop);
+	assert_int_equal(mmio_get(&f->m, REMOVE, 4), 0);
 }
 
 static void test_vm_device_guest_may_eject_on_its_own(void **state)
@@ -381,6 +411,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_vm_device_goes_when_the_guest_lets_it),
 		T(test_vm_device_guest_may_eject_on_its_own),
+		T(test_vm_device_guest_is_reminded),
 		T(test_vm_device_ejections_of_nothing_do_nothing),
 		T(test_vm_device_force_beats_a_late_ejection),
 		T(test_vm_device_reset_completes_removals),

@@ -27,6 +27,9 @@ struct pci_hotplug {
 	uint32_t buses;
 	uint32_t selected;
 	uint32_t added[PCI_ROOTS], requested[PCI_ROOTS];
+	uint32_t wanted[PCI_ROOTS];	/* requested, and not gone yet */
+	/* Requests that were taken and not answered by an ejection. */
+	uint8_t asked[PCI_ROOTS][PCI_SLOTS];
 };
 
 static uint32_t take(uint32_t *mask)
@@ -35,6 +38,32 @@ static uint32_t take(uint32_t *mask)
 
 	*mask = 0;
 	return value;
+}
+
+static uint32_t take_requests(struct pci_hotplug *h, unsigned int bus)
+{
+	uint32_t slots = take(&h->requested[bus]);
+
+	for (unsigned int slot = 0; slot < PCI_SLOTS; slot++)
+		if ((slots >> slot & 1) && h->asked[bus][slot] < UINT8_MAX)
+			h->asked[bus][slot]++;
+	return slots;
+}
+
+/*
+ * Linux answers each request with an ejection, also when the slot is empty by
+ * then, or another function's: such an answer is to somebody who has gone.
+ */
+static void eject(struct pci_hotplug *h, unsigned int bus, unsigned int slot)
+{
+	bool stale = false;
+
+	if (bus < PCI_ROOTS && slot < PCI_SLOTS && h->asked[bus][slot]) {
+		h->asked[bus][slot]--;
+		stale = !(h->wanted[bus] >> slot & 1);
+	}
+	if (!stale)
+		h->owner.ejected(h->owner.opaque, bus, slot);
 }
 
 static void hotplug_read(void *opaque, uint64_t offset, uint8_t *data,
@@ -51,7 +80,7 @@ static void hotplug_read(void *opaque, uint64_t offset, uint8_t *data,
 	else if (offset == REG_ADDED && h->selected < PCI_ROOTS)
 		value = take(&h->added[h->selected]);
 	else if (offset == REG_REQUESTED && h->selected < PCI_ROOTS)
-		value = take(&h->requested[h->selected]);
+		value = take_requests(h, h->selected);
 	bus_put_le(data, len, value);
 }
 
@@ -67,7 +96,7 @@ static void hotplug_write(void *opaque, uint64_t offset, const uint8_t *data,
 	if (offset == REG_SELECT)
 		h->selected = value;
 	else if (offset == REG_EJECT)
-		h->owner.ejected(h->owner.opaque, value >> 8, value & 0xff);
+		eject(h, value >> 8, value & 0xff);
 }
 
 static const struct bus_ops hotplug_ops = { hotplug_read, hotplug_write };
@@ -122,6 +151,7 @@ void pci_hotplug_request(struct pci_hotplug *h, unsigned int bus,
 			 unsigned int slot)
 {
 	h->requested[bus] |= 1u << slot;
+	h->wanted[bus] |= 1u << slot;
 	tell(h, bus);
 }
 
@@ -130,6 +160,7 @@ void pci_hotplug_gone(struct pci_hotplug *h, unsigned int bus,
 {
 	h->added[bus] &= ~(1u << slot);
 	h->requested[bus] &= ~(1u << slot);
+	h->wanted[bus] &= ~(1u << slot);
 }
 
 void pci_hotplug_reset(struct pci_hotplug *h)
@@ -137,6 +168,8 @@ void pci_hotplug_reset(struct pci_hotplug *h)
 	h->buses = h->selected = 0;
 	memset(h->added, 0, sizeof(h->added));
 	memset(h->requested, 0, sizeof(h->requested));
+	memset(h->wanted, 0, sizeof(h->wanted));
+	memset(h->asked, 0, sizeof(h->asked));
 }
 
 void pci_hotplug_save(const struct pci_hotplug *h, struct state_writer *w)

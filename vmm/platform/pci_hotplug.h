@@ -39,7 +39,8 @@ void pci_hotplug_destroy(struct pci_hotplug *h);
 /* A function is in the slot now: the guest is told. */
 void pci_hotplug_added(struct pci_hotplug *h, unsigned int bus,
 		       unsigned int slot);
-/* The guest is asked to let the slot's function go. */
+/* The guest is asked to let the slot's function go; again: it is reminded. What
+ * it answers once the slot has another function is not taken for that one's. */
 void pci_hotplug_request(struct pci_hotplug *h, unsigned int bus,
 			 unsigned int slot);
 /* The slot is empty again: what the guest was not told yet is void. */
