@@ -404,6 +404,9 @@ void board_save(const struct board *b, struct state_writer *w)
 	pci_save(b->pci, w);
 	pci_hotplug_save(b->pci_hotplug, w);
 	ged_save(b->ged, w);
+	state_put_bool(w, b->cpu_hotplug != NULL);
+	if (b->cpu_hotplug)
+		cpu_hotplug_save(b->cpu_hotplug, w);
 }
 
 int board_load_state(struct board *b, struct state_reader *r, struct error *e)
@@ -426,6 +429,10 @@ int board_load_state(struct board *b, struct state_reader *r, struct error *e)
 		ret = pci_hotplug_load(b->pci_hotplug, r);
 	if (!ret)
 		ret = ged_load(b->ged, r);
+	if (!ret && state_get_bool(r) != (b->cpu_hotplug != NULL))
+		ret = -EPROTO;
+	if (!ret && b->cpu_hotplug)
+		ret = cpu_hotplug_load(b->cpu_hotplug, r);
 	if (!ret)
 		ret = state_reader_finish(r);
 	if (ret)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* Memory slots from here on; those of pmem come before. */
@@ -17,6 +18,7 @@ struct hot_memory {
 	gpa_t base;
 	uint64_t bytes, open_bytes;
 	uint64_t step_bytes;		/* by which it opens */
+	bool mapped;			/* some of it is a saved VM's file */
 	unsigned int slots;
 	gpa_t slot_base[MAX_SLOTS];
 	uint64_t slot_bytes[MAX_SLOTS];
@@ -136,6 +138,31 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e)
 	return 0;
 }
 
+int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
+		   uint64_t len_bytes, struct error *e)
+{
+	uint8_t *host = ram_host(h->ram, 0);
+
+	if (len_bytes > h->open_bytes)
+		len_bytes = h->open_bytes;
+	if (mmap(host, len_bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd, (off_t)offset) ==
+	    MAP_FAILED)
+		return error_errno(e, -errno, "mapping %llu MiB",
+				   (unsigned long long)(len_bytes >> 20));
+	madvise(host, len_bytes, MADV_DONTDUMP);
+	h->mapped = true;
+	return 0;
+}
+
+void hot_memory_reset(struct hot_memory *h)
+{
+	/* Given back, the file's pages would be there again. */
+	if (h->mapped)
+		ram_reset(h->ram);
+	h->mapped = false;
+}
+
 void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
 		      uint64_t len_bytes)
 {
@@ -153,7 +180,7 @@ unsigned int hot_memory_parts(const struct hot_memory *h,
 		parts[i] = (struct ram_part){
 			.host = host + (h->slot_base[i] - h->base),
 			.len_bytes = h->slot_bytes[i],
-			.anonymous = whole[0].anonymous,
+			.anonymous = whole[0].anonymous && !h->mapped,
 			.base = h->slot_base[i],
 			.slot = FIRST_SLOT + i,
 		};

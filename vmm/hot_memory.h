@@ -47,6 +47,12 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e);
 /* The pages between two offsets, in what is open, are empty again. Any thread. */
 void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
 		      uint64_t len_bytes);
+/* A saved VM's: the first bytes of it are, copy-on-write, those of a file from an
+ * offset on. */
+int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
+		   uint64_t len_bytes, struct error *e);
+/* A system reset: nothing of it is plugged any more. */
+void hot_memory_reset(struct hot_memory *h);
 /* As ram_parts(), one for each slot: RAM_MAX_PARTS - RAM_MAX_RANGES at most. */
 unsigned int hot_memory_parts(const struct hot_memory *h,
 			      struct ram_part *parts);

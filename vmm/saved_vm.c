@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hot_memory.h"
 #include "pci/pci.h"
 #include "snapshot_internal.h"
 
@@ -174,7 +175,8 @@ static int check_sections(const struct saved_vm *s, struct error *e)
 	if (!state_view_find(&s->view, TAG_VCPU, 0))
 		return error_config(e, -ENOENT, "%s: section '%s': is not "
 				    "there", s->path, TAG_VCPU);
-	known += state_view_count(&s->view, TAG_VCPU);
+	for (size_t i = 0; i < s->view.count; i++)
+		known += !strcmp(s->view.sections[i].tag, TAG_VCPU);
 	known += state_view_count(&s->view, TAG_DEVICE);
 	if (known == s->view.count)
 		return 0;
@@ -411,27 +413,69 @@ const char *saved_vm_config(const struct saved_vm *s)
 	return s->config;
 }
 
+/* vCPU 0 is always there, and where none can come or go, all are. */
+static int check_vcpus(const struct saved_vm *s, const struct config_cpus *c,
+		       struct error *e)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < s->view.count; i++) {
+		const struct state_section *section = &s->view.sections[i];
+
+		if (strcmp(section->tag, TAG_VCPU))
+			continue;
+		if (section->instance >= c->max)
+			return error_config(e, -EINVAL, "%s: section '%s' %u: "
+					    "the VM has %u at most", s->path,
+					    TAG_VCPU, section->instance,
+					    c->max);
+		count++;
+	}
+	if (c->max > c->count || count == c->count)
+		return 0;
+	return error_config(e, -EINVAL, "%s: section '%s': there are %u, the VM "
+			    "has %u", s->path, TAG_VCPU, count, c->count);
+}
+
+/* Behind the RAM may be what has been added to it. */
+static int check_memory(struct saved_vm *s, const struct config_memory *c,
+			struct error *e)
+{
+	uint64_t ram = (c->size_bytes + MEMORY_CHUNK_BYTES - 1) &
+		       ~(uint64_t)(MEMORY_CHUNK_BYTES - 1);
+
+	s->hot_bytes = s->map.len_bytes > ram ? s->map.len_bytes - ram : 0;
+	if ((s->hot_bytes || s->map.len_bytes == c->size_bytes) &&
+	    s->hot_bytes % HOT_MEMORY_ALIGN == 0 &&
+	    s->hot_bytes <= hot_memory_room_bytes(c))
+		return 0;
+	return error_config(e, -EINVAL, "%s: section '%s': is not as large as "
+			    "the VM's memory", s->path, TAG_MEMORY);
+}
+
+int saved_vm_lowest_file(const struct saved_vm *s, uint64_t *len_bytes)
+{
+	while (s->base)
+		s = s->base;
+	*len_bytes = s->map.len_bytes;
+	return s->memory_fd;
+}
+
 int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 		 struct vm_config *c, struct error *e)
 {
-	uint32_t vcpus = state_view_count(&s->view, TAG_VCPU);
-	const struct saved_vm *lowest = s;
+	uint64_t len;
+	int ret = check_memory(s, &c->memory, e);
 
-	if (c->memory.size_bytes != s->map.len_bytes)
-		return error_config(e, -EINVAL, "%s: section '%s': is not as "
-				    "large as the VM's RAM", s->path,
-				    TAG_MEMORY);
-	if (vcpus != c->cpus.count)
-		return error_config(e, -EINVAL, "%s: section '%s': there are "
-				    "%u, the VM has %u", s->path, TAG_VCPU,
-				    vcpus, c->cpus.count);
+	if (!ret)
+		ret = check_vcpus(s, &c->cpus, e);
+	if (ret)
+		return ret;
 	s->mode = mode;
-	while (lowest->base)
-		lowest = lowest->base;
 	/* By its descriptor: the name may get another file at any time. */
 	if (mode == RESTORE_MAP &&
-	    asprintf(&c->memory.path, "/proc/self/fd/%d", lowest->memory_fd) <
-		    0) {
+	    asprintf(&c->memory.path, "/proc/self/fd/%d",
+		     saved_vm_lowest_file(s, &len)) < 0) {
 		c->memory.path = NULL;
 		return error_set(e, -ENOMEM, "out of memory");
 	}

@@ -42,8 +42,12 @@ static int save_processors(struct vm *vm, struct state_file *f,
 	struct state_writer *w = section(f, TAG_CPU, 0, e);
 	int ret = w ? vcpu_model_save(vm->model, w, e) : -ENOMEM;
 
-	for (uint32_t i = 0; !ret && i < vcpus_count(vm->vcpus); i++) {
+	for (uint32_t i = 0; !ret && i < vm->config->cpus.max; i++) {
+		if (!vcpus_present(vm->vcpus, i))
+			continue;
 		w = section(f, TAG_VCPU, i, e);
+		if (w)
+			vm_cpu_save(vm, i, w);
 		ret = w ? vcpus_save(vm->vcpus, i, w, e) : -ENOMEM;
 		if (ret && w)
 			error_prefix(e, ret, "vCPU %u", i);
@@ -127,18 +131,34 @@ int snapshot_load_cpu(struct vm *vm, struct error *e)
 	return ret ? saved_vm_section_error(vm->saved, TAG_CPU, 0, ret, e) : 0;
 }
 
+/* All are there before the first is loaded, as their APICs know of each other. */
+static int load_vcpus(struct vm *vm, struct error *e)
+{
+	struct state_reader r[CONFIG_MAX_CPUS];
+	int ret = 0;
+
+	for (uint32_t pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < vm->config->cpus.max; i++) {
+			if (!state_view_find(&vm->saved->view, TAG_VCPU, i))
+				continue;
+			if (!pass)
+				open_section(vm->saved, TAG_VCPU, i, &r[i]);
+			ret = pass ? vcpus_load(vm->vcpus, i, &r[i], e) :
+				     vm_cpu_load(vm, i, &r[i], e);
+			if (ret)
+				return saved_vm_section_error(
+					vm->saved, TAG_VCPU, i, ret, e);
+		}
+	return 0;
+}
+
 static int load_processors(struct vm *vm, struct error *e)
 {
 	struct state_reader r;
-	int ret;
+	int ret = load_vcpus(vm, e);
 
-	for (uint32_t i = 0; i < vcpus_count(vm->vcpus); i++) {
-		open_section(vm->saved, TAG_VCPU, i, &r);
-		ret = vcpus_load(vm->vcpus, i, &r, e);
-		if (ret)
-			return saved_vm_section_error(vm->saved, TAG_VCPU, i,
-						      ret, e);
-	}
+	if (ret)
+		return ret;
 	open_section(vm->saved, TAG_MACHINE, 0, &r);
 	ret = kvm_arch_load(&vm->kvm, &r, e);
 	return ret ? saved_vm_section_error(vm->saved, TAG_MACHINE, 0, ret, e) :
@@ -175,6 +195,17 @@ static int load_device(struct vm *vm, uint32_t i, struct error *e)
 	return 0;
 }
 
+/* The guest sees by the board which vCPUs there are. */
+static int check_cpus(const struct vm *vm, struct error *e)
+{
+	const struct cpu_hotplug *h = board_cpu_hotplug(vm->board);
+
+	for (unsigned int i = 0; h && i < vm->config->cpus.max; i++)
+		if (cpu_hotplug_present(h, i) != vcpus_present(vm->vcpus, i))
+			return error_errno(e, -EPROTO, "vCPU %u", i);
+	return 0;
+}
+
 static int load_devices(struct vm *vm, struct error *e)
 {
 	const struct saved_vm *s = vm->saved;
@@ -183,6 +214,8 @@ static int load_devices(struct vm *vm, struct error *e)
 
 	open_section(s, TAG_BOARD, 0, &r);
 	ret = board_load_state(vm->board, &r, e);
+	if (!ret)
+		ret = check_cpus(vm, e);
 	if (ret)
 		return saved_vm_section_error(s, TAG_BOARD, 0, ret, e);
 	for (uint32_t i = 0; i < s->device_count; i++) {

@@ -87,6 +87,9 @@ int saved_vm_layers(const struct saved_vm *s,
 		    struct memory_layer layers[SAVED_MAX_LAYERS],
 		    struct error *e);
 
+/* The file of the full save, with which RAM begins. */
+int saved_vm_lowest_file(const struct saved_vm *s, uint64_t *len_bytes);
+
 /* devices_params.place: opaque is a struct saved_vm. */
 int saved_vm_place(const void *opaque, enum device_type type, const char *id,
 		   int *bus, int *slot, struct error *e);

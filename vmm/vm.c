@@ -282,6 +282,22 @@ static int create_hot_memory(struct vm *vm, struct error *e)
 					e);
 }
 
+/* As far as it was open; its content comes with the RAM's. */
+static int restore_hot_memory(struct vm *vm, struct error *e)
+{
+	const struct saved_vm *s = vm->saved;
+	uint64_t at = s->map.len_bytes - s->hot_bytes, len;
+	int ret = create_hot_memory(vm, e), fd;
+
+	if (ret || !s->hot_bytes)
+		return ret;
+	ret = hot_memory_open(vm->hot_memory, s->hot_bytes, e);
+	fd = saved_vm_lowest_file(s, &len);
+	if (!ret && s->mode == RESTORE_MAP && len > at)
+		ret = hot_memory_map(vm->hot_memory, fd, at, len - at, e);
+	return ret;
+}
+
 static int create_devices(struct vm *vm, struct error *e)
 {
 	struct devices_params p = {
@@ -322,8 +338,10 @@ static int create_vcpus(struct vm *vm, struct error *e)
 		.opaque = vm,
 	};
 
+	/* Of a saved VM others than it starts with may be there. */
 	return vcpus_create(&vm->vcpus, &vm->kvm, vm->model,
-			    vm->config->cpus.count, vm->config->cpus.max,
+			    vm->saved ? 1 : vm->config->cpus.count,
+			    vm->config->cpus.max,
 			    vm->pio, vm->mmio, &owner, e);
 }
 
@@ -359,8 +377,8 @@ static int create(struct vm **out, const struct vm_config *c,
 		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
 		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
-		create_chardevs, create_board, create_pmem, create_devices,
-		create_vcpus, snapshot_load, NULL,
+		create_chardevs, create_board, create_pmem, restore_hot_memory,
+		create_devices, create_vcpus, snapshot_load, NULL,
 	};
 	const build_step *step = saved ? restore : boot;
 	struct vm *vm = calloc(1, sizeof(*vm));

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "state.h"
 #include "vm_internal.h"
 
 static bool guest_knows(const struct vm *vm)
@@ -160,20 +161,60 @@ void vm_cpu_note_report(struct vm *vm, const struct vm_report *r)
 		vm->cpu_removing[r->slot] = false;
 }
 
-static void on_ejected(struct loop_watch *w, uint32_t events)
+void vm_cpus_take_ejected(struct vm *vm)
 {
-	struct vm *vm = w->opaque;
 	bool ejected[CONFIG_MAX_CPUS];
-	uint64_t count;
 
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
 	pthread_mutex_lock(&vm->machine_lock);
 	memcpy(ejected, vm->cpus_ejected, sizeof(ejected));
 	pthread_mutex_unlock(&vm->machine_lock);
 	for (unsigned int i = 0; i < vm->config->cpus.max; i++)
 		if (ejected[i])
 			remove_now(vm, i);
+}
+
+static void on_ejected(struct loop_watch *w, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	vm_cpus_take_ejected(w->opaque);
+}
+
+/* ---- saving -------------------------------------------------------------- */
+
+void vm_cpu_save(const struct vm *vm, unsigned int index,
+		 struct state_writer *w)
+{
+	char name[VM_CPU_ID_BYTES];
+
+	name_of(vm, index, name, sizeof(name));
+	state_put_string(w, name);
+	state_put_bool(w, vm->cpu_removing[index]);
+}
+
+int vm_cpu_load(struct vm *vm, unsigned int index, struct state_reader *r,
+		struct error *e)
+{
+	char name[VM_CPU_ID_BYTES];
+	bool removing;
+	int ret, other;
+
+	state_get_string(r, name, sizeof(name));
+	removing = state_get_bool(r);
+	ret = state_reader_error(r);
+	if (ret)
+		return error_errno(e, ret, "malformed");
+	other = vm_cpu_find(vm, name);
+	if (!*name || (other >= 0 && (unsigned int)other != index))
+		return error_set(e, -EPROTO, "there is a vCPU '%s' already",
+				 name);
+	vm->cpu_ids[index] = strdup(name);
+	if (!vm->cpu_ids[index])
+		return error_set(e, -ENOMEM, "out of memory");
+	vm->cpu_removing[index] = removing;
+	return index ? vcpus_add(vm->vcpus, index, e) : 0;
 }
 
 int vm_cpus_init(struct vm *vm, struct error *e)

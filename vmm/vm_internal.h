@@ -170,6 +170,14 @@ void vm_cpus_deinit(struct vm *vm);
 void vm_cpu_ejected(void *opaque, unsigned int cpu);
 /* As vm_devices_settle(). */
 void vm_cpus_settle(struct vm *vm);
+/* Those that the guest has let go, and nobody had looked yet. */
+void vm_cpus_take_ejected(struct vm *vm);
+/* What is known of a vCPU besides its registers. Loading adds it, where only
+ * vCPU 0 is there. */
+void vm_cpu_save(const struct vm *vm, unsigned int index,
+		 struct state_writer *w);
+int vm_cpu_load(struct vm *vm, unsigned int index, struct state_reader *r,
+		struct error *e);
 
 /* What the guest said of a vCPU. */
 void vm_cpu_note_report(struct vm *vm, const struct vm_report *r);

@@ -221,6 +221,8 @@ void vm_memory_reset(struct vm *vm)
 
 	if (d)
 		virtio_mem_unplug_all(d);
+	if (vm->hot_memory)
+		hot_memory_reset(vm->hot_memory);
 }
 
 int vm_memory_init(struct vm *vm, struct error *e)

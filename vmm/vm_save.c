@@ -237,18 +237,15 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");
-	if (vm->config->cpus.max > vm->config->cpus.count)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with --cpus max= cannot be "
-				       "saved yet");
-	if (vm->hot_memory)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with --memory max= cannot be "
-				       "saved yet");
 	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
 		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
 				       "save: a template's RAM is a file: "
 				       "--memory SIZE,path=FILE,share=on");
+	if (type == SAVE_TEMPLATE && vm->hot_memory &&
+	    hot_memory_open_bytes(vm->hot_memory))
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: memory that was added is not in a "
+				       "template's file");
 	return vm_check_not_saving(vm, "save", e);
 }
 
@@ -394,6 +391,7 @@ int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
 
 	if (ret)
 		return ret;
+	vm_cpus_take_ejected(vm);
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return error_set(e, -ENOMEM, "out of memory");

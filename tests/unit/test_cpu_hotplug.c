@@ -4,9 +4,11 @@
 /* The vCPU hot-plug registers, as the DSDT uses them. */
 #include "pci_fixture.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "platform/cpu_hotplug.h"
+#include "state.h"
 
 #define GED	0xfed00000ull
 #define HOTPLUG	0xfed00200ull
@@ -146,6 +148,31 @@ static void test_cpu_report_is_told_as_it_is(void **state)
 	assert_int_equal(f->status, 0x82);
 }
 
+/* Loaded into registers that know of other vCPUs. */
+static void test_cpu_registers_come_back(void **state)
+{
+	struct fixture *f = *state;
+	struct state_writer w = STATE_WRITER_INIT;
+	struct state_reader r;
+
+	cpu_hotplug_added(f->h, 7);
+	mmio_put(&f->m, SELECT, 4, 7);
+	cpu_hotplug_save(f->h, &w);
+	cpu_hotplug_gone(f->h, 7);
+	mmio_put(&f->m, SELECT, 4, 0);
+	state_reader_init(&r, w.data, w.len_bytes);
+	assert_int_equal(cpu_hotplug_load(f->h, &r), 0);
+	assert_int_equal(state_reader_finish(&r), 0);
+	assert_int_equal(mmio_get(&f->m, PRESENT, 4), 1);
+	assert_int_equal(mmio_get(&f->m, NEWS, 4), 1 << 8 | 7);
+	assert_int_equal(mmio_get(&f->m, NEWS, 4), NONE);
+	/* The news of the last is none that there is. */
+	w.data[w.len_bytes - 1] = 2;
+	state_reader_init(&r, w.data, w.len_bytes);
+	assert_int_equal(cpu_hotplug_load(f->h, &r), -EPROTO);
+	state_writer_deinit(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +181,7 @@ int main(void)
 		T(test_cpu_presence),
 		T(test_cpu_ejection_is_told_as_it_is),
 		T(test_cpu_report_is_told_as_it_is),
+		T(test_cpu_registers_come_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

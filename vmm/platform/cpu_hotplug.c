@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state.h"
+
 enum reg {
 	REG_NEWS = 0x00,
 	REG_SELECT = 0x04,
@@ -147,4 +149,28 @@ void cpu_hotplug_reset(struct cpu_hotplug *h)
 {
 	h->selected = h->source = 0;
 	memset(h->news, 0, sizeof(h->news));
+}
+
+void cpu_hotplug_save(const struct cpu_hotplug *h, struct state_writer *w)
+{
+	state_put_u32(w, h->selected);
+	state_put_u32(w, h->source);
+	for (unsigned int i = 0; i < CPU_HOTPLUG_MAX; i++) {
+		state_put_bool(w, h->present[i]);
+		state_put_u8(w, h->news[i]);
+	}
+}
+
+int cpu_hotplug_load(struct cpu_hotplug *h, struct state_reader *r)
+{
+	h->selected = state_get_u32(r);
+	h->source = state_get_u32(r);
+	for (unsigned int i = 0; i < CPU_HOTPLUG_MAX; i++) {
+		h->present[i] = state_get_bool(r);
+		h->news[i] = state_get_u8(r);
+		if (h->news[i] && h->news[i] != DEVICE_CHECK &&
+		    h->news[i] != EJECT_REQUEST)
+			return -EPROTO;
+	}
+	return state_reader_error(r);
 }

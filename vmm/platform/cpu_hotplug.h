@@ -55,4 +55,10 @@ void cpu_hotplug_gone(struct cpu_hotplug *h, unsigned int cpu);
 /* The guest starts anew, with the vCPUs that there are. */
 void cpu_hotplug_reset(struct cpu_hotplug *h);
 
+struct state_writer;
+struct state_reader;
+void cpu_hotplug_save(const struct cpu_hotplug *h, struct state_writer *w);
+/* -EPROTO, or what the reader says. */
+int cpu_hotplug_load(struct cpu_hotplug *h, struct state_reader *r);
+
 #endif
