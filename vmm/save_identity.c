@@ -59,8 +59,8 @@ static int relative(const char *from, const char *to, char *out, size_t size)
 	return len < size ? 0 : -ENAMETOOLONG;
 }
 
-/* An absolute path of what need not be there yet; its parent must. */
-static char *real_directory(const char *path)
+/* The absolute path of what need not be there yet; its parent must. */
+static char *real_path(const char *path)
 {
 	char *copy = strdup(path), *slash, *parent, *out = NULL;
 
@@ -80,24 +80,39 @@ static char *real_directory(const char *path)
 	return out;
 }
 
-int save_identity_place_base(struct save_identity *s, const char *base,
-			     const char *directory, struct error *e)
+/* Where the diff's state file will be. */
+static char *real_state(const char *directory, const char *state)
 {
-	char *to = realpath(base, NULL), *from = real_directory(directory);
-	size_t len = from ? strlen(from) : 0;
-	int ret = to && from ? 0 : -errno;
+	char *dir, *out;
 
-	if (!ret && !strncmp(to, from, len) && to[len] == '/')
+	if (state)
+		return real_path(state);
+	dir = real_path(directory);
+	if (!dir || asprintf(&out, "%s/" STATE_NAME, dir) < 0)
+		out = NULL;
+	free(dir);
+	return out;
+}
+
+int save_identity_place_base(struct save_identity *s, const char *base,
+			     const char *directory, const char *state,
+			     struct error *e)
+{
+	char *to = realpath(base, NULL), *from = real_state(directory, state);
+	int ret = to && from ? 0 : error_errno(e, -errno, "%s", state ? state :
+					       directory);
+
+	if (!ret && !strcmp(to, from))
 		ret = error_config(e, -EINVAL, "base: %s cannot be replaced by "
-				   "a diff of itself", directory);
-	else if (!ret)
-		ret = snprintf(s->base_absolute, sizeof(s->base_absolute), "%s",
-			       to) >= (int)sizeof(s->base_absolute) ||
-		      relative(from, to, s->base_relative,
-			       sizeof(s->base_relative)) ?
-			      error_errno(e, -ENAMETOOLONG, "base") : 0;
-	else
-		error_errno(e, ret, "directory %s", directory);
+				   "a diff of itself", to);
+	if (!ret)
+		*strrchr(from, '/') = '\0';
+	if (!ret && (strlen(to) >= sizeof(s->base_absolute) ||
+		     relative(from, to, s->base_relative,
+			      sizeof(s->base_relative))))
+		ret = error_errno(e, -ENAMETOOLONG, "base");
+	if (!ret)
+		strcpy(s->base_absolute, to);
 	free(to);
 	free(from);
 	return ret;

@@ -219,7 +219,10 @@ static int open_memory(struct saved_vm *s, const char *name, struct error *e)
 				   "another VM", path, (long long)st.st_size,
 				   (unsigned long long)s->map.len_bytes,
 				   TAG_MEMORY);
-	free(path);
+	if (ret)
+		free(path);
+	else
+		s->memory_path = path;
 	return ret;
 }
 
@@ -402,6 +405,7 @@ void saved_vm_close(struct saved_vm *s)
 	memory_map_deinit(&s->map);
 	state_view_deinit(&s->view);
 	free(s->devices);
+	free(s->memory_path);
 	free(s->config);
 	free(s->data);
 	free(s->path);

@@ -25,8 +25,10 @@ enum save_type {
 
 struct save_params {
 	enum save_type type;
-	const char *directory;
+	const char *directory;	/* or NULL, with a state_path */
 	const char *base;	/* of a diff: an earlier save of this VM */
+	/* Outside the directory (save/files.h), or NULL. */
+	const char *memory_path, *state_path;
 };
 
 typedef void (*vm_save_fn)(void *opaque, int ret, const struct error *e);

@@ -58,9 +58,10 @@ void save_identity_put(const struct save_identity *s, struct state_writer *w);
 /* -EPROTO, or what the reader says. */
 int save_identity_get(struct save_identity *s, struct state_reader *r);
 
-/* base: a state file; directory: where the diff will be. */
+/* base: a state file. The diff will be in a directory, or else in a state file. */
 int save_identity_place_base(struct save_identity *s, const char *base,
-			     const char *directory, struct error *e);
+			     const char *directory, const char *state,
+			     struct error *e);
 
 struct saved_vm {
 	char *path;			/* of the state file, for messages */
@@ -70,6 +71,7 @@ struct saved_vm {
 	size_t len_bytes;
 	struct state_view view;
 	char *config;
+	char *memory_path;
 	int memory_fd;			/* -1: none */
 	struct memory_map map;
 	enum restore_memory mode;

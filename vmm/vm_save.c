@@ -11,7 +11,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "save/directory.h"
+#include "save/files.h"
 #include "snapshot_internal.h"
 #include "thread.h"
 #include "virtio/virtio_pci.h"
@@ -25,7 +25,7 @@ struct save_job {
 
 	struct save_identity identity;
 	struct state_file *file;
-	struct save_directory *directory;
+	struct save_files *files;
 	char *config;
 	char *live_path;		/* of a template's RAM */
 	struct memory_part parts[RAM_MAX_PARTS];
@@ -143,7 +143,7 @@ static int write_memory(struct save_job *job, struct state_writer *w,
 	struct memory_map map;
 	int fd, ret;
 
-	fd = save_directory_file(job->directory, MEMORY_NAME, e);
+	fd = save_files_memory(job->files, e);
 	if (fd < 0)
 		return fd;
 	ret = memory_map_init(&map, job->type == SAVE_DIFF ? MEMORY_DIFF :
@@ -155,7 +155,7 @@ static int write_memory(struct save_job *job, struct state_writer *w,
 		ret = memory_file_write(fd, job->parts, job->part_count, &map,
 					&job->cancelled, e);
 	if (!ret) {
-		state_put_string(w, MEMORY_NAME);
+		state_put_string(w, save_files_memory_name(job->files));
 		memory_map_save(&map, w);
 		if (fsync(fd))
 			ret = error_errno(e, -errno, MEMORY_NAME);
@@ -180,14 +180,6 @@ static int write_live_memory(struct save_job *job, struct state_writer *w,
 	return 0;
 }
 
-static int write_file(struct save_job *job, const char *name, const void *data,
-		      size_t len, struct error *e)
-{
-	int fd = save_directory_file(job->directory, name, e);
-
-	return fd < 0 ? fd : save_file(fd, data, len, name, e);
-}
-
 static int write_all(struct save_job *job, struct error *e)
 {
 	struct state_writer *w = state_file_add(job->file, TAG_MEMORY, 0);
@@ -204,14 +196,14 @@ static int write_all(struct save_job *job, struct error *e)
 	ret = state_file_encode(job->file, &data, &len);
 	if (ret)
 		return error_errno(e, ret, STATE_NAME);
-	ret = write_file(job, STATE_NAME, data, len, e);
+	ret = save_files_write(job->files, STATE_NAME, data, len, e);
 	free(data);
 	if (!ret)
-		ret = write_file(job, CONFIG_NAME, job->config,
-				 strlen(job->config), e);
+		ret = save_files_write(job->files, CONFIG_NAME, job->config,
+				       strlen(job->config), e);
 	if (!ret && atomic_load(&job->cancelled))
 		ret = error_errno(e, -ECANCELED, "save");
-	return ret ? ret : save_directory_commit(job->directory, e);
+	return ret ? ret : save_files_commit(job->files, e);
 }
 
 static void *run(void *opaque)
@@ -269,7 +261,7 @@ static void job_destroy(struct save_job *job)
 		loop_remove(&job->finished);
 		close(fd);
 	}
-	save_directory_destroy(job->directory);
+	save_files_destroy(job->files);
 	state_file_destroy(job->file);
 	free(job->changed);
 	free(job->live_path);
@@ -323,8 +315,29 @@ static int find_base(struct save_job *job, const struct save_params *p,
 	job->identity.is_diff = true;
 	memcpy(job->identity.base_id, base->identity.id, DIRTY_ID_BYTES);
 	ret = save_identity_place_base(&job->identity, base->path,
-				       p->directory, e);
+				       p->state_path ? NULL : p->directory,
+				       p->state_path, e);
 	saved_vm_close(base);
+	return ret;
+}
+
+static int open_files(struct save_job *job, const struct save_params *p,
+		      struct error *e)
+{
+	const char *where = p->state_path ? p->state_path : p->directory;
+	struct save_places places = {
+		.directory = p->directory, .state_path = p->state_path,
+		/* A template's is where it is. */
+		.memory_path = job->live_path ? NULL : p->memory_path,
+	};
+	struct saved_vm *old = NULL;
+	struct error none;
+	int ret;
+
+	if (where && !saved_vm_open(&old, where, &none))
+		places.old_memory = old->memory_path;
+	ret = save_files_create(&job->files, &places, job->identity.id, e);
+	saved_vm_close(old);
 	return ret;
 }
 
@@ -333,7 +346,9 @@ static int prepare(struct save_job *job, const struct save_params *p,
 {
 	struct vm *vm = job->vm;
 	struct state_writer *w;
-	int ret = find_base(job, p, e);
+	int ret = p->directory || p->state_path ? find_base(job, p, e) :
+		  error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
+				  "Parameter 'directory' is missing");
 
 	if (!ret)
 		ret = save_config_text(vm->config, vm->devices, &job->config, e);
@@ -352,7 +367,7 @@ static int prepare(struct save_job *job, const struct save_params *p,
 			return error_errno(e, -errno, "--memory: %s",
 					   ram_shared_file(vm->ram));
 	}
-	ret = save_directory_create(&job->directory, p->directory, e);
+	ret = open_files(job, p, e);
 	if (!ret)
 		ret = snapshot_save(vm, job->file, job->config, e);
 	job->part_count = vm_memory_parts(vm, job->parts);

@@ -247,15 +247,22 @@ static void test_identity_finds_the_way_to_the_base(void **state)
 	make("state");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(save_identity_place_base(
-			&s, cases[i].base, cases[i].directory, &e), 0);
+			&s, cases[i].base, cases[i].directory, NULL, &e), 0);
 		assert_string_equal(s.base_relative, cases[i].relative);
 		assert_int_equal(s.base_absolute[0], '/');
 		assert_int_equal(access(s.base_absolute, F_OK), 0);
 	}
-	assert_int_equal(save_identity_place_base(&s, "base/state", "base", &e),
+	assert_int_equal(save_identity_place_base(&s, "base/state", "base",
+						  NULL, &e), -EINVAL);
+	assert_int_equal(save_identity_place_base(&s, "base/state", NULL,
+						  "base/../base/state", &e),
 			 -EINVAL);
+	assert_int_equal(save_identity_place_base(&s, "base/state", NULL,
+						  "base/next", &e), 0);
+	assert_string_equal(s.base_relative, "state");
 	assert_int_equal(save_identity_place_base(&s, "base/state",
-						  "none/diff", &e), -ENOENT);
+						  "none/diff", NULL, &e),
+			 -ENOENT);
 	assert_int_equal(chdir(back), 0);
 	snprintf(back, sizeof(back), "rm -r %s", top);
 	assert_int_equal(system(back), 0);

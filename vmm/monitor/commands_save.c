@@ -35,6 +35,8 @@ static int save(struct session *s, struct json_object *args,
 	struct save_params p = {
 		.directory = arg_string(args, "directory"),
 		.base = arg_string(args, "base"),
+		.memory_path = arg_string(args, "memory-path"),
+		.state_path = arg_string(args, "state-path"),
 	};
 	int ret = save_type(type ? type : "full", &p.type, e);
 
@@ -43,9 +45,11 @@ static int save(struct session *s, struct json_object *args,
 }
 
 static const struct command_arg save_args[] = {
-	{ "directory", ARG_STRING, true },
+	{ "directory", ARG_STRING, false },
 	{ "type", ARG_STRING, false },
 	{ "base", ARG_STRING, false },
+	{ "memory-path", ARG_STRING, false },
+	{ "state-path", ARG_STRING, false },
 	{ 0 },
 };
 
@@ -53,7 +57,7 @@ static const struct command commands[] = {
 	{
 		.name = "save",
 		.help = "Save the paused VM: directory, [type = full, diff or "
-			"template], [base]",
+			"template], [base], [memory-path], [state-path]",
 		.args = save_args,
 		.resource = true,
 		.run = save,

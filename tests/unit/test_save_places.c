@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: save/files save/directory error */
+/* State and memory in places of their own: a state that is there has its memory. */
+#include "unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "save/files.h"
+
+static char top[] = "/tmp/test-places-XXXXXX";
+
+static int enter(void **state)
+{
+	(void)state;
+	strcpy(top + strlen(top) - 6, "XXXXXX");
+	return mkdtemp(top) && !chdir(top) && !mkdir("m", 0700) &&
+	       !mkdir("s", 0700) ? 0 : -1;
+}
+
+static int leave(void **state)
+{
+	char command[64];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf %s", top);
+	return chdir("/") || system(command);
+}
+
+static unsigned int entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n - 2;
+}
+
+/* name: of the memory file. */
+static int save(const struct save_places *p, uint8_t id, bool commit,
+		char *name)
+{
+	const uint8_t ids[SAVE_FILES_ID_BYTES] = { id };
+	struct save_files *f;
+	struct error e;
+	int fd, ret = save_files_create(&f, p, ids, &e);
+
+	if (ret)
+		return ret;
+	fd = save_files_memory(f, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &id, 1, 0), 1);
+	close(fd);
+	strcpy(name, save_files_memory_name(f));
+	assert_int_equal(save_files_write(f, "state", name, strlen(name), &e),
+			 0);
+	assert_int_equal(save_files_write(f, "config.json", "{}", 2, &e), 0);
+	if (commit)
+		ret = save_files_commit(f, &e);
+	save_files_destroy(f);
+	return ret;
+}
+
+/* The state at path names a memory file that is there and is of this save. */
+static void assert_holds(const char *path, uint8_t id)
+{
+	char name[4096] = "";
+	uint8_t byte = 0;
+	int fd = open(path, O_RDONLY);
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, name, sizeof(name) - 1) > 0);
+	close(fd);
+	fd = open(name, O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(byte, id);
+	close(fd);
+}
+
+static void test_old_generation_goes_when_the_new_one_is_there(void **state)
+{
+	struct save_places p = { .memory_path = "m/mem",
+				 .state_path = "s/state" };
+	char first[4096], second[4096];
+
+	(void)state;
+	assert_int_equal(save(&p, 1, true, first), 0);
+	assert_holds("s/state", 1);
+	p.old_memory = first;
+	assert_int_equal(save(&p, 2, false, second), 0);
+	assert_holds("s/state", 1);
+	assert_int_equal(entries("m"), 1);
+	assert_int_equal(entries("s"), 1);
+	assert_int_equal(save(&p, 3, true, second), 0);
+	assert_holds("s/state", 3);
+	assert_int_equal(entries("m"), 1);
+	/* Not one that is somebody else's. */
+	p.old_memory = "m/mem.precious";
+	close(open("m/mem.precious", O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(save(&p, 4, true, first), 0);
+	assert_holds("s/state", 4);
+	assert_int_equal(access("m/mem.precious", F_OK), 0);
+}
+
+static void test_places_that_are_not_named(void **state)
+{
+	struct save_places p = { .state_path = "s/vm", .directory = "d" };
+	char name[4096];
+
+	(void)state;
+	assert_int_equal(save(&p, 1, true, name), 0);
+	assert_holds("s/vm", 1);
+	assert_non_null(strstr(name, "/s/vm.memory.01"));
+	assert_int_equal(access("d/config.json", F_OK), 0);
+	assert_int_equal(entries("d"), 1);
+	p = (struct save_places){ .directory = "e", .memory_path = "m/x" };
+	assert_int_equal(save(&p, 2, true, name), 0);
+	assert_holds("e/state", 2);
+	assert_int_equal(entries("e"), 2);
+	p = (struct save_places){ .directory = "f" };
+	assert_int_equal(save(&p, 3, true, name), 0);
+	assert_string_equal(name, "memory");
+	assert_int_equal(entries("f"), 3);
+}
+
+static void test_places_that_cannot_be(void **state)
+{
+	static const struct save_places cases[] = {
+		{ 0 },
+		{ .memory_path = "m/x" },
+		{ .state_path = "none/there" },
+		{ .state_path = "s/" },
+		{ .state_path = "s/.." },
+		{ .state_path = "s/x", .memory_path = "none/there" },
+		{ .state_path = "s/x", .directory = "none/there" },
+	};
+	char name[4096];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_true(save(&cases[i], 1, true, name) < 0);
+	assert_int_equal(entries("."), 2);
+	assert_int_equal(entries("m") + entries("s"), 0);
+}
+
+static void test_one_save_at_a_time(void **state)
+{
+	const struct save_places p = { .memory_path = "m/mem",
+				       .state_path = "s/state" };
+	const uint8_t id[SAVE_FILES_ID_BYTES] = { 1 };
+	struct save_files *f;
+	struct error e;
+	char name[4096];
+
+	(void)state;
+	/* What the dead have left does not matter. */
+	close(open("s/.state.saving", O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(save_files_create(&f, &p, id, &e), 0);
+	assert_int_equal(save(&p, 2, true, name), -EBUSY);
+	save_files_destroy(f);
+	assert_int_equal(entries("m") + entries("s"), 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, enter, leave)
+	const struct CMUnitTest tests[] = {
+		T(test_old_generation_goes_when_the_new_one_is_there),
+		T(test_places_that_are_not_named),
+		T(test_places_that_cannot_be),
+		T(test_one_save_at_a_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
