@@ -678,9 +678,12 @@ static void test_pmem_takes_the_lowest_free_slot(void **state)
 	line = client_line(&c);
 	free(line);
 	client_expect(&c, OK);
-	client_send(&c, MEMDEV("\"id\": \"n\", \"mem-path\": \"/c\", "
-			       "\"share\": false"));
-	client_expect_error(&c, "NotSupported", "'share'");
+	client_exchange(&c, MEMDEV("\"id\": \"n\", \"mem-path\": \"/c\", "
+				   "\"size\": 2097152, \"share\": false"), OK);
+	client_send(&c, "{\"execute\": \"device_add\", \"arguments\": {"
+		    "\"driver\": \"virtio-pmem-pci\", \"id\": \"pn\", "
+		    "\"memdev\": \"n\"}}\n");
+	client_expect_error(&c, "NotSupported", "'n': share off");
 	client_close(&c);
 }
 
