@@ -29,13 +29,18 @@ static void watch_output(struct conn *c, bool on)
 	loop_modify(&c->watch, EVENTS | (on ? EPOLLOUT : 0));
 }
 
-/* The guest gets to know of room once a good part of it is new. */
+/*
+ * The guest gets to know of room once a good part of it is new and it has, as far
+ * as it knows, no more than half: each of these packets interrupts it.
+ */
 static void note_credit(struct conn *c)
 {
 	uint32_t news = c->fwd_cnt - c->told_fwd_cnt;
+	uint32_t used = c->rx_cnt - c->told_fwd_cnt;
 
 	/* The rest of a message may need all of the room. */
-	if (news && (c->seqpacket || news >= c->window / 4))
+	if (news && (c->seqpacket || (news >= c->window / 4 &&
+				      used >= c->window / 2)))
 		c->due |= DUE_CREDIT;
 	conn_schedule(c);
 }
