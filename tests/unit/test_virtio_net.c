@@ -31,6 +31,10 @@
 #define RX		0
 #define TX		1
 #define MERGE		BIT(VIRTIO_NET_F_MRG_RXBUF)
+/* VIRTIO_NET_F_GUEST_USO4, _USO6, HOST_USO: not in older headers. */
+#define USO4		BIT(54)
+#define USO6		BIT(55)
+#define HOST_USO	BIT(56)
 
 /* A tap made of datagram sockets; the test has the other ends. */
 struct fake_backend {
@@ -121,18 +125,23 @@ static struct fake_backend *backend_new(unsigned int pairs)
 	return b;
 }
 
-static void create(struct fixture *f, unsigned int pairs)
+static void create_with(struct fixture *f, struct fake_backend *b)
 {
 	struct virtio_net_params p = {
 		.id = "net0", .mac = { 2, 0, 0, 0, 0, 7 },
 	};
 	struct error e;
 
-	f->b = backend_new(pairs);
+	f->b = b;
 	p.backend = &f->b->base;
 	assert_int_equal(virtio_net_create(&f->d, &p, f->ram.mem,
 					   iothread_loop(f->thread), &e), 0);
 	fake_irq_init(&f->irq, f->d);
+}
+
+static void create(struct fixture *f, unsigned int pairs)
+{
+	create_with(f, backend_new(pairs));
 }
 
 static void queues_init(struct fixture *f, uint16_t rx_size)
@@ -845,9 +854,36 @@ static void test_net_offers_what_the_back_end_can(void **state)
 	assert_true(offered & BIT(VIRTIO_NET_F_HOST_TSO4));
 	assert_true(offered & BIT(VIRTIO_NET_F_MTU));
 	assert_false(offered & BIT(VIRTIO_NET_F_MQ));
-	assert_false(offered & BIT(56));	/* HOST_USO */
+	assert_false(offered & HOST_USO);
 	assert_int_equal(config(f).mtu, 9000);
 	assert_int_equal(config(f).mac[5], 7);
+}
+
+static void test_net_udp_is_segmented_where_the_back_end_can(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_backend *b = backend_new(1);
+	uint64_t on = htole64(USO4 | USO6 | BIT(VIRTIO_NET_F_GUEST_CSUM));
+
+	virtio_device_destroy(f->d);
+	b->base.offloads |= NET_USO;
+	create_with(f, b);
+	assert_true((f->d->offered & (USO4 | USO6 | HOST_USO)) ==
+		    (USO4 | USO6 | HOST_USO));
+	/* The back end knows both kinds or none. */
+	start(f, BIT(VIRTIO_NET_F_GUEST_CSUM) | USO4, 64);
+	assert_int_equal(b->offloads, NET_CSUM);
+	virtio_reg_status_write(f->d, 0);
+	start(f, BIT(VIRTIO_NET_F_GUEST_CSUM) | USO4 | USO6 | HOST_USO |
+		 BIT(VIRTIO_NET_F_CTRL_VQ) |
+		 BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS), 64);
+	assert_int_equal(b->offloads, NET_CSUM | NET_USO);
+	assert_int_equal(control(f, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0,
+				 "\2\0\0\0\0\0\0\0", 8), VIRTIO_NET_OK);
+	assert_int_equal(b->offloads, NET_CSUM);
+	assert_int_equal(control(f, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, &on,
+				 8), VIRTIO_NET_OK);
+	assert_int_equal(b->offloads, NET_CSUM | NET_USO);
 }
 
 static void test_net_quiesced_gives_unused_chains_back(void **state)
@@ -939,6 +975,7 @@ int main(void)
 		TEST(test_net_control_without_room_for_an_answer_breaks),
 		TEST(test_net_pairs_are_enabled_by_the_driver),
 		TEST(test_net_offers_what_the_back_end_can),
+		TEST(test_net_udp_is_segmented_where_the_back_end_can),
 		TEST(test_net_quiesced_gives_unused_chains_back),
 		TEST(test_net_saved_and_loaded_goes_on),
 	};
