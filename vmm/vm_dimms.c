@@ -25,6 +25,10 @@ static int check_state(const struct vm *vm, struct error *e)
 	if (vm->state == VM_SHUTDOWN)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "the VM has ended");
+	/* Somebody reads all memory. */
+	if (vm_is_held(vm))
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "the VM is being saved");
 	if (!board_mem_hotplug(vm->board))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
 				       "there are no slots for DIMMs: --memory "
@@ -219,12 +223,22 @@ static void on_ejected(struct loop_watch *w, uint32_t events)
 
 	(void)events;
 	(void)!read(w->fd, &count, sizeof(count));
+	/* vm_dimms_released() comes back to it. */
+	if (vm_is_held(vm))
+		return;
 	pthread_mutex_lock(&vm->machine_lock);
 	memcpy(ejected, vm->dimms_ejected, sizeof(ejected));
 	pthread_mutex_unlock(&vm->machine_lock);
 	for (unsigned int i = 0; i < DIMMS_MAX; i++)
 		if (ejected[i] && vm_dimm_at(vm, i))
 			remove_now(vm, vm_dimm_at(vm, i));
+}
+
+void vm_dimms_released(struct vm *vm)
+{
+	uint64_t one = 1;
+
+	(void)!write(vm->dimm_eject_watch.fd, &one, sizeof(one));
 }
 
 int vm_dimms_init(struct vm *vm, struct error *e)

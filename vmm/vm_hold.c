@@ -52,6 +52,7 @@ void vm_release(struct vm *vm)
 		if (vm_cont(vm, &e))
 			log_error("%s", e.text);
 	}
+	vm_dimms_released(vm);
 	if (atomic_load(&vm->requests))
 		(void)!write(vm->request_watch.fd, &one, sizeof(one));
 }

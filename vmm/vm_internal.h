@@ -188,6 +188,8 @@ void vm_dimms_deinit(struct vm *vm);
 void vm_dimm_ejected(void *opaque, unsigned int slot);
 /* As vm_devices_settle(). */
 void vm_dimms_settle(struct vm *vm);
+/* The VM is no longer held: what was let go meanwhile can go. */
+void vm_dimms_released(struct vm *vm);
 void vm_dimm_note_report(struct vm *vm, const struct vm_report *r);
 
 /* vm_reports.c */

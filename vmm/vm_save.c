@@ -229,6 +229,10 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");
+	if (dimms_bytes(vm->dimms))
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a VM with DIMMs cannot be saved "
+				       "yet");
 	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
 		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
 				       "save: a template's RAM is a file: "

@@ -105,6 +105,11 @@ void vm_cpus_settle(struct vm *vm)
 	(void)vm;
 }
 
+void vm_dimms_released(struct vm *vm)
+{
+	(void)vm;
+}
+
 void vm_dimms_settle(struct vm *vm)
 {
 	(void)vm;
