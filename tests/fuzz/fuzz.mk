@@ -7,11 +7,14 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 
+# ... but for what it has one of its own of, which a "/* WITHOUT: */" line names.
+without_of = $(patsubst %,vmm/%.c,$(shell sed -n 's|^/\* WITHOUT: \(.*\) \*/|\1|p' $(1)))
+
 build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard vmm/*.[ch] vmm/*/*.[ch] tests/fuzz/*.[ch] tests/unit/*fixture.[ch])
 	$(call say,FUZZ,$<)
 	@mkdir -p $(@D)
 	$(Q)clang $(filter-out -fstack-protector-strong,$(MOTE_CFLAGS)) -O1 -g $(FUZZ_FLAGS) -Itests/fuzz -Itests/unit -o $@ $< \
-		$(patsubst $(BUILD)/%.o,%.c,$(call link_of,$<)) \
+		$(filter-out $(call without_of,$<),$(patsubst $(BUILD)/%.o,%.c,$(call link_of,$<))) \
 		$(foreach f,$(notdir $(call with_of,$<)),$(firstword $(wildcard tests/fuzz/$f tests/unit/$f))) -lcmocka $(LIBS_UNIT)
 
 .PHONY: fuzz

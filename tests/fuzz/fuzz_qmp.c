@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: monitor/% config/option_net config/option_fields config/suboptions nearest utf8 config/config config/config_net config/config_paths bus char/listener exit_report loop error config/option_9p */
+/* WITHOUT: cgroup */
 /* WITH: qmp_fixture */
 /*
  * A session of the monitor, before a VM that only keeps books, against a client
