@@ -188,25 +188,49 @@ static struct json_object *command_list(struct ctl *c,
 	return list;
 }
 
+static const char *name_at(struct json_object *list, size_t i)
+{
+	return member_text(json_object_array_get_idx(list, i), "name");
+}
+
 static int list_commands(struct ctl *c)
 {
 	struct json_object *reply, *list = command_list(c, &reply);
-	int status = STATUS_OK;
+	int status = STATUS_OK, width = 0;
 
 	if (!list) {
 		fprintf(stderr, "mote: %s: no list of commands\n", c->path);
 		status = STATUS_FAILED;
 	}
-	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
-		struct json_object *o = json_object_array_get_idx(list, i);
-
-		printf("%-18s %s\n", member_text(o, "name"),
-		       member_text(o, "help"));
-	}
+	for (size_t i = 0; list && i < json_object_array_length(list); i++)
+		if ((int)strlen(name_at(list, i)) > width)
+			width = (int)strlen(name_at(list, i));
+	for (size_t i = 0; list && i < json_object_array_length(list); i++)
+		printf("%-*s  %s\n", width, name_at(list, i), member_text(
+			       json_object_array_get_idx(list, i), "help"));
 	if (fflush(stdout))
 		status = STATUS_FAILED;
 	json_object_put(reply);
 	return status;
+}
+
+/* The commands that begin with what was written; how many there are. */
+static size_t complete(const struct ctl *c, struct json_object *list,
+		       char *line, size_t size)
+{
+	size_t used = strlen(line), len = strlen(c->command), count = 0;
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		if (strncmp(name_at(list, i), c->command, len))
+			continue;
+		/* What there is no room for is cut off. */
+		if (used < size)
+			used += (size_t)snprintf(line + used, size - used,
+						 "%s %s", count ? "," :
+						 "; there are", name_at(list, i));
+		count++;
+	}
+	return count;
 }
 
 /* Appends to what is said about a command that is not there. */
@@ -216,10 +240,12 @@ static void suggest(struct ctl *c, char *line, size_t size)
 	struct nearest n = { .word = c->command };
 	size_t used = strlen(line);
 
+	if (complete(c, list, line, size)) {
+		json_object_put(reply);
+		return;
+	}
 	for (size_t i = 0; list && i < json_object_array_length(list); i++)
-		nearest_offer(&n, member_text(
-				      json_object_array_get_idx(list, i),
-				      "name"));
+		nearest_offer(&n, name_at(list, i));
 	/* Further away, it is hardly what was meant. */
 	if (n.best && n.distance <= strlen(c->command) / 3 + 1)
 		snprintf(line + used, size - used, "; did you mean '%s'?",

@@ -207,6 +207,10 @@ static void test_ctl_unknown_command_suggests_the_nearest(void **state)
 	assert_int_equal(r.status, 1);
 	assert_non_null(strstr(r.err, "mote: CommandNotFound: "));
 	assert_non_null(strstr(r.err, "did you mean 'query-name'?\n"));
+	/* The beginning of several: which. */
+	r = ctl(*state, "system", NULL, NULL);
+	assert_non_null(strstr(r.err, "not been found; there are "
+			       "system_powerdown, system_reset\n"));
 	r = ctl(*state, "zzzzzzzzzzzzzzzz", NULL, NULL);
 	assert_int_equal(r.status, 1);
 	assert_null(strstr(r.err, "did you mean"));
