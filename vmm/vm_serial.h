@@ -18,8 +18,9 @@ struct vm_port_spec {
 	bool console;
 };
 
-/* -ENOENT: no such bus or chardev; -EEXIST: the number or name is taken; -ENOSPC,
- * -EBUSY: the chardev is; -ERANGE: the number. Nothing has changed then. */
+/* -ENOENT: no such bus or chardev, or it is in use; -EEXIST: the number or name
+ * is taken; -ERANGE, -EINVAL: no number for it; -ENOSPC. Nothing has changed
+ * then. */
 int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
 		struct error *e);
 bool vm_port_exists(const struct vm *vm, const char *id);
