@@ -35,15 +35,12 @@ typedef void (*vm_save_fn)(void *opaque, int ret, const struct error *e);
 
 /*
  * Everything into a directory, which replaces an earlier save there at once or
- * not at all. -EPERM (InvalidState) unless the VM is paused. It stays paused, and
- * cannot be resumed or reset until done() is called, by the loop, which is not
- * before vm_save() has returned 0. Who destroys the VM first hears nothing.
+ * not at all. -EPERM (InvalidState) unless the VM is paused. It is VM_SAVING until
+ * done() is called, by the loop, not before vm_save() has returned 0; then paused.
+ * Who destroys the VM first hears nothing.
  */
-int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
+int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn on_done,
 	    void *opaque, struct error *e);
-/* -EPERM (InvalidState) while the VM is being saved. */
-int vm_check_not_saving(const struct vm *vm, const char *what,
-			struct error *e);
 
 /* ---- what was saved, checked ---------------------------------------------- */
 

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "snapshot.h"
 #include "vm_internal.h"
 
 #define POPULATE_DELAY_NS	1000000
@@ -357,8 +356,6 @@ int vm_cont(struct vm *vm, struct error *e)
 	case VM_PAUSED:
 		ret = check_template(vm, "cont", e);
 		if (!ret)
-			ret = vm_check_not_saving(vm, "cont", e);
-		if (!ret)
 			ret = vcpus_start_clocks(vm->vcpus, e);
 		if (ret)
 			return ret;
@@ -394,8 +391,6 @@ int vm_reset(struct vm *vm, struct error *e)
 {
 	int ret = check_template(vm, "system_reset", e);
 
-	if (!ret)
-		ret = vm_check_not_saving(vm, "system_reset", e);
 	if (ret)
 		return ret;
 	if (vm->state == VM_SHUTDOWN || vm_is_held(vm))

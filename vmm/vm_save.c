@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Saving a VM: what is in processors and devices at once, then RAM and the files
- * on a thread of the save's own, so that the monitor goes on. write_all() runs on
- * that thread, the rest on the main one; vm_save_note_discarded() on any.
+ * on a thread of the save's own, so that the monitor goes on. work() runs on that
+ * thread, the rest on the main one; vm_save_note_discarded() on any.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "job.h"
 #include "save/files.h"
 #include "snapshot_internal.h"
-#include "thread.h"
 #include "virtio/virtio_pci.h"
 #include "vm_internal.h"
 
@@ -32,13 +31,7 @@ struct save_job {
 	size_t part_count;
 	uint64_t *changed;		/* of a diff: pages */
 	bool base_added;
-
-	pthread_t thread;
-	bool started;
-	atomic_bool cancelled;
-	struct loop_watch finished;	/* eventfd */
-	int ret;
-	struct error error;
+	struct job *job;
 };
 
 /* ---- RAM ------------------------------------------------------------------ */
@@ -137,8 +130,8 @@ static int collect(struct save_job *job, struct error *e)
 
 /* ---- on the job's thread -------------------------------------------------- */
 
-static int write_memory(struct save_job *job, struct state_writer *w,
-			struct error *e)
+static int write_memory(struct save_job *job, struct job *j,
+			struct state_writer *w, struct error *e)
 {
 	struct memory_map map;
 	int fd, ret;
@@ -153,7 +146,7 @@ static int write_memory(struct save_job *job, struct state_writer *w,
 		error_set(e, ret, "out of memory");
 	else
 		ret = memory_file_write(fd, job->parts, job->part_count, &map,
-					&job->cancelled, e);
+					j, e);
 	if (!ret) {
 		state_put_string(w, save_files_memory_name(job->files));
 		memory_map_save(&map, w);
@@ -180,8 +173,9 @@ static int write_live_memory(struct save_job *job, struct state_writer *w,
 	return 0;
 }
 
-static int write_all(struct save_job *job, struct error *e)
+static int work(struct job *j, void *opaque, struct error *e)
 {
+	struct save_job *job = opaque;
 	struct state_writer *w = state_file_add(job->file, TAG_MEMORY, 0);
 	uint8_t *data;
 	size_t len;
@@ -190,7 +184,7 @@ static int write_all(struct save_job *job, struct error *e)
 	if (!w)
 		return error_set(e, -ENOMEM, "out of memory");
 	ret = job->type == SAVE_TEMPLATE ? write_live_memory(job, w, e) :
-					   write_memory(job, w, e);
+					   write_memory(job, j, w, e);
 	if (ret)
 		return ret;
 	ret = state_file_encode(job->file, &data, &len);
@@ -201,19 +195,9 @@ static int write_all(struct save_job *job, struct error *e)
 	if (!ret)
 		ret = save_files_write(job->files, CONFIG_NAME, job->config,
 				       strlen(job->config), e);
-	if (!ret && atomic_load(&job->cancelled))
+	if (!ret && job_cancelled(j))
 		ret = error_errno(e, -ECANCELED, "save");
 	return ret ? ret : save_files_commit(job->files, e);
-}
-
-static void *run(void *opaque)
-{
-	struct save_job *job = opaque;
-	uint64_t one = 1;
-
-	job->ret = write_all(job, &job->error);
-	(void)!write(job->finished.fd, &one, sizeof(one));
-	return NULL;
 }
 
 /* ---- before and after ----------------------------------------------------- */
@@ -242,29 +226,12 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: memory that was added is not in a "
 				       "template's file");
-	return vm_check_not_saving(vm, "save", e);
+	return 0;
 }
 
-int vm_check_not_saving(const struct vm *vm, const char *what, struct error *e)
+static void save_destroy(struct save_job *job)
 {
-	if (!vm->save_job)
-		return 0;
-	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
-			       "%s: the VM is being saved", what);
-}
-
-static void job_destroy(struct save_job *job)
-{
-	int fd = job->finished.fd;
-
-	if (job->started) {
-		atomic_store(&job->cancelled, true);
-		pthread_join(job->thread, NULL);
-	}
-	if (fd >= 0) {
-		loop_remove(&job->finished);
-		close(fd);
-	}
+	job_destroy(job->job);
 	save_files_destroy(job->files);
 	state_file_destroy(job->file);
 	free(job->changed);
@@ -273,29 +240,27 @@ static void job_destroy(struct save_job *job)
 	free(job);
 }
 
-static void on_finished(struct loop_watch *w, uint32_t events)
+static void done(void *opaque, int ret, const struct error *e)
 {
-	struct save_job *job = w->opaque;
+	struct save_job *job = opaque;
 	struct vm *vm = job->vm;
-	vm_save_fn done = job->done;
-	void *opaque = job->opaque;
-	struct error e = job->error;
-	int ret = job->ret;
+	struct save_job was = *job;
+	struct error error = *e;
 
-	(void)events;
 	if (ret && job->base_added)
 		dirty_drop_base(vm->dirty);
 	if (!ret && job->type == SAVE_TEMPLATE)
 		vm->is_template = true;
 	vm->save_job = NULL;
-	job_destroy(job);
-	done(opaque, ret, &e);
+	save_destroy(job);
+	vm_release(vm);
+	was.done(was.opaque, ret, &error);
 }
 
 void vm_save_deinit(struct vm *vm)
 {
 	if (vm->save_job)
-		job_destroy(vm->save_job);
+		save_destroy(vm->save_job);
 	vm->save_job = NULL;
 	dirty_destroy(vm->dirty);
 	vm->dirty = NULL;
@@ -385,26 +350,10 @@ static int prepare(struct save_job *job, const struct save_params *p,
 	return ret;
 }
 
-static int start(struct save_job *job, struct error *e)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
-
-	if (fd < 0)
-		return error_errno(e, -errno, "eventfd");
-	ret = loop_add(job->vm->loop, &job->finished, fd, EPOLLIN, on_finished,
-		       job);
-	if (ret) {
-		close(fd);
-		return error_errno(e, ret, "event loop");
-	}
-	ret = thread_start(&job->thread, 0, run, job);
-	job->started = !ret;
-	return ret ? error_errno(e, ret, "thread") : 0;
-}
-
-int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
+int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn on_done,
 	    void *opaque, struct error *e)
 {
+	static const struct job_ops ops = { work, done };
 	int ret = check_savable(vm, p->type, e);
 	struct save_job *job;
 
@@ -415,16 +364,17 @@ int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn done,
 	if (!job)
 		return error_set(e, -ENOMEM, "out of memory");
 	*job = (struct save_job){
-		.vm = vm, .done = done, .opaque = opaque, .type = p->type,
-		.finished = LOOP_WATCH_INIT,
+		.vm = vm, .done = on_done, .opaque = opaque, .type = p->type,
 	};
 	ret = prepare(job, p, e);
 	if (!ret)
-		ret = start(job, e);
+		ret = job_start(&job->job, vm->loop, &ops, job, e);
+	if (!ret)
+		ret = vm_hold(vm, VM_SAVING, "save", e);
 	if (ret) {
 		if (job->base_added)
 			dirty_drop_base(vm->dirty);
-		job_destroy(job);
+		save_destroy(job);
 		return ret;
 	}
 	vm->save_job = job;

@@ -142,10 +142,10 @@ def test_a_clone_saves_what_it_has_changed(run, mote, tmp_path, disk):
     # Others are served while it is saved, and what would change the VM is not.
     other = Session(tmp_path / "c")
     s.send(b'{"execute": "save", "id": "long", "arguments": {"directory": "%s"}}\n' % bytes(tmp_path / "full"))
-    assert other.command("query-status")["status"] == "paused"
+    assert other.command("query-status") == {"running": False, "status": "save-vm"}
     for command in ("cont", "system_reset"):
         reply = other.reply(command)
-        assert reply["error"]["class"] == "InvalidState" and "saved" in reply["error"]["desc"]
+        assert reply["error"]["class"] == "InvalidState" and "save-vm" in reply["error"]["desc"]
     assert s.read() == {"return": {}, "id": "long"}
 
     # The end of the VM does not wait for a save, and leaves nothing of it.

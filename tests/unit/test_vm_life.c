@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "snapshot.h"
 #include "vm_internal.h"
 
 /* Called by vcpus_stop(): what a vCPU does before it is out of the guest. */
@@ -159,13 +158,6 @@ void ram_reset(struct ram *r)
 void vm_save_memory_lost(struct vm *vm)
 {
 	(void)vm;
-}
-
-int vm_check_not_saving(const struct vm *vm, const char *what, struct error *e)
-{
-	if (!vm->save_job)
-		return 0;
-	return error_class_set(e, ERROR_INVALID_STATE, -EPERM, "%s", what);
 }
 
 int kvm_arch_reset(struct kvm_vm *vm, struct error *e)

@@ -117,12 +117,11 @@ static int chunk_write(struct memory_job *job, uint64_t chunk)
 }
 
 int memory_file_write(int fd, const struct memory_part *parts, size_t count,
-		      struct memory_map *m, const atomic_bool *cancelled,
-		      struct error *e)
+		      struct memory_map *m, struct job *j, struct error *e)
 {
 	struct writing w = {
 		.job = { .chunk_count = m->chunk_count, .work = chunk_write,
-			 .cancelled = cancelled },
+			 .owner = j },
 		.fd = fd, .parts = parts, .map = m,
 	};
 	int ret;

@@ -11,12 +11,12 @@
 #ifndef MOTE_MEMORY_FILE_H
 #define MOTE_MEMORY_FILE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "error.h"
+#include "job.h"
 #include "state.h"
 
 #define MEMORY_PAGE_BYTES	4096u
@@ -75,11 +75,10 @@ void memory_map_save(const struct memory_map *m, struct state_writer *w);
 /* Into an uninitialized map; -ENOMEM, -EPROTO, or what the reader says. */
 int memory_map_load(struct memory_map *m, struct state_reader *r);
 
-/* Writes an empty file and fills the map. -ECANCELED as soon as cancelled, which
- * may be NULL, is set. */
+/* Writes an empty file and fills the map. j, or NULL, is told of the progress, and
+ * -ECANCELED soon follows when it is cancelled. */
 int memory_file_write(int fd, const struct memory_part *parts, size_t count,
-		      struct memory_map *m, const atomic_bool *cancelled,
-		      struct error *e);
+		      struct memory_map *m, struct job *j, struct error *e);
 
 enum memory_check {
 	MEMORY_CHECK_PAGES,	/* checksums of what is read */

@@ -3,6 +3,8 @@
 #ifndef MOTE_MEMORY_INTERNAL_H
 #define MOTE_MEMORY_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "save/memory_file.h"
 
 #define PAGE MEMORY_PAGE_BYTES
@@ -26,7 +28,7 @@ int memory_write_chunk(int fd, struct memory_chunk *c, uint64_t chunk,
 /* Work on chunks, shared out to threads, each with chunks of its own. */
 struct memory_job {
 	uint64_t chunk_count;
-	const atomic_bool *cancelled;	/* or NULL */
+	struct job *owner;		/* or NULL */
 	int (*work)(struct memory_job *job, uint64_t chunk);
 	_Atomic uint64_t next;
 	_Atomic int error;	/* the first: -errno */

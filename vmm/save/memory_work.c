@@ -19,10 +19,12 @@ static void *run(void *opaque)
 
 		if (i >= job->chunk_count)
 			break;
-		if (job->cancelled && atomic_load(job->cancelled))
+		if (job->owner && job_cancelled(job->owner))
 			ret = -ECANCELED;
 		else
 			ret = job->work(job, i);
+		if (job->owner)
+			job_add_progress(job->owner, MEMORY_CHUNK_BYTES);
 		if (ret && atomic_compare_exchange_strong(&job->error, &none,
 							  ret))
 			atomic_store(&job->failed_chunk, i);
