@@ -314,7 +314,7 @@ static void test_memory_map_impossible_is_refused(void **state)
 	} cases[] = {
 		{ 0, 0, 0, 0, 0 },
 		{ 4097, 0, 0, 0, 0 },
-		{ 65ull << 40, 0, 0, 0, 0 },
+		{ 17ull << 40, 0, 0, 0, 0 },
 		{ BYTES, 1, 6, 1, 0 },		/* past the end */
 		{ BYTES, 1, UINT64_MAX, 1, 0 },
 		{ BYTES, 1, 5, 8, 0 },		/* a page past the end */

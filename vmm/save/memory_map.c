@@ -130,8 +130,8 @@ int memory_map_load(struct memory_map *m, struct state_reader *r)
 	*m = (struct memory_map){ 0 };
 	if (ret)
 		return ret;
-	/* A chunk table is not larger than one for 64 TiB. */
-	if (kind > MEMORY_DIFF || !len || len % PAGE || len > 64ull << 40 ||
+	/* A chunk table is not larger than one for 16 TiB. */
+	if (kind > MEMORY_DIFF || !len || len % PAGE || len > 16ull << 40 ||
 	    (kind == MEMORY_LIVE && used))
 		return -EPROTO;
 	ret = memory_map_init(m, kind, len);
