@@ -19,6 +19,7 @@ bench:
 	@$(AGAIN) bench-run
 	@$(AGAIN) bench-net
 	@$(AGAIN) bench-vsock
+	@$(AGAIN) bench-save
 
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench boot $(BENCH_ARGS)
@@ -43,3 +44,8 @@ bench-vsock: $(BENCH_NEEDS) build/guest/vsock-tool test-host
 # Shares alone, against QEMU's and kvmtool's 9P servers.
 bench-p9: $(BUILD)/mote build/kernels/generic/vmlinuz build/guest/test-generic.cpio test-host
 	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py
+
+# Saving and restoring, against QEMU's migration; BENCH_SAVE_ARGS go to tests/bench/save.py.
+.PHONY: bench-save
+bench-save: $(BENCH_NEEDS) build/guest/vsock-tool test-host
+	tests/bench/bench build/bench save $(BENCH_SAVE_ARGS)
