@@ -29,14 +29,6 @@ static const struct device_kind *const kinds[DEVICE_TYPES] = {
 	[DEVICE_SERIAL] = &device_kind_serial,
 };
 
-static const char *key_of(enum device_type type, const char *id,
-			  const void *config)
-{
-	if (type == DEVICE_9P)
-		return ((const struct config_9p *)config)->tag;
-	return id;
-}
-
 static int boot_one(struct devices *d, enum device_type type, const char *id,
 		    const void *config, struct error *e)
 {
@@ -44,16 +36,29 @@ static int boot_one(struct devices *d, enum device_type type, const char *id,
 		.type = type, .id = id, .config = config, .bus = -1,
 		.slot = -1,
 	};
-	int ret = d->p.place ? d->p.place(d->p.place_opaque, type,
-					  key_of(type, id, config),
-					  &spec.bus, &spec.slot, e) : 0;
+	int ret = 0;
 
+	if (d->p.place) {
+		if (type == DEVICE_9P)
+			spec.id = ((const struct config_9p *)config)->tag;
+		ret = d->p.place(d->p.place_opaque, type, &spec.id, &spec.bus,
+				 &spec.slot, e);
+	}
 	return ret ? ret : devices_add(d, &spec, NULL, e);
 }
 
 const char *device_key(const struct device *device)
 {
-	return key_of(device->type, device->id, device->config);
+	switch (device->type) {
+	case DEVICE_DISK:
+	case DEVICE_NET:
+	case DEVICE_PMEM:
+		return device->id;
+	case DEVICE_9P:
+		return ((const struct config_9p *)device->config)->tag;
+	default:
+		return device_type_name(device->type);
+	}
 }
 
 void device_use(struct device *device, int change)

@@ -63,11 +63,14 @@ struct devices_params {
 	struct balloon_host balloon;
 	struct p9_files *p9_files;
 	pthread_mutex_t *machine_lock;
-	/* Where the configuration's devices go, or NULL: the next free place.
-	 * id is what device_key() will say.
-	 * A negative result ends devices_create(). */
-	int (*place)(const void *opaque, enum device_type type, const char *id,
-		     int *bus, int *slot, struct error *e);
+	/*
+	 * Where the configuration's devices go, or NULL: the next free place.
+	 * *id is that of the configuration, or a share's tag, and becomes the
+	 * device's; NULL: it has none. A negative result ends
+	 * devices_create().
+	 */
+	int (*place)(const void *opaque, enum device_type type,
+		     const char **id, int *bus, int *slot, struct error *e);
 	const void *place_opaque;
 };
 

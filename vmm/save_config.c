@@ -91,9 +91,39 @@ static void add_device(struct copy *k, const struct device *device)
 	case DEVICE_VSOCK:
 		k->c.vsock = *(const struct config_vsock *)device->config;
 		break;
+	case DEVICE_RNG:
+		k->c.rng_source = device->config;
+		break;
+	case DEVICE_BALLOON:
+		k->c.balloon = *(const struct config_balloon *)device->config;
+		k->c.balloon.enable = true;
+		break;
 	default:
 		break;
 	}
+}
+
+/* Is there a way to ask for such a device when a VM is made? */
+static int check_device(const struct devices *devices, const struct device *d,
+			struct error *e)
+{
+	const char *key = device_key(d);
+
+	if (d->type == DEVICE_SERIAL)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a VM with a virtio-serial-pci "
+				       "cannot be saved");
+	if (!key)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a %s without an id cannot be saved",
+				       device_type_name(d->type));
+	for (struct device *i = devices_first(devices); i != d; i = i->next)
+		if (i->type == d->type && !strcmp(device_key(i), key))
+			return error_class_set(e, ERROR_NOT_SUPPORTED,
+					       -EOPNOTSUPP, "save: a VM with "
+					       "more than one %s cannot be "
+					       "saved", key);
+	return 0;
 }
 
 /* Room for as many of each as there are devices. */
@@ -104,15 +134,10 @@ static int make_room(struct copy *k, const struct devices *devices,
 	size_t count = 1;
 
 	for (struct device *d = devices_first(devices); d; d = d->next) {
-		if (d->type == DEVICE_SERIAL)
-			return error_class_set(e, ERROR_NOT_SUPPORTED,
-					       -EOPNOTSUPP, "a virtio-serial "
-					       "cannot be saved");
-		if (!device_key(d))
-			return error_class_set(e, ERROR_NOT_SUPPORTED,
-					       -EOPNOTSUPP, "a %s without an id "
-					       "cannot be saved",
-					       device_type_name(d->type));
+		int ret = check_device(devices, d, e);
+
+		if (ret)
+			return ret;
 		count++;
 	}
 	c->disk_count = c->pmem_count = c->net_count = c->share_count = 0;
@@ -144,7 +169,8 @@ static int take_devices(struct copy *k, const struct devices *devices,
 	k->c.rng = has[DEVICE_RNG];
 	if (!k->c.rng)
 		k->c.rng_source = NULL;
-	k->c.balloon.enable = has[DEVICE_BALLOON];
+	if (!has[DEVICE_BALLOON])
+		k->c.balloon = (struct config_balloon){ 0 };
 	if (!has[DEVICE_VSOCK])
 		k->c.vsock = (struct config_vsock){ 0 };
 	if (!root && k->c.rootfs.type != ROOTFS_INITRD)

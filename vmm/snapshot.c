@@ -165,6 +165,20 @@ static int load_processors(struct vm *vm, struct error *e)
 		     0;
 }
 
+/* The configuration does not say at which controller's number a disk is. */
+static int set_address(struct device *device, uint32_t address)
+{
+	struct config_disk c = *(const struct config_disk *)device->config;
+	void *copy;
+
+	c.address = address;
+	copy = devices_copy_config(device, &c);
+	if (!copy)
+		return -ENOMEM;
+	devices_set_config(device, copy, true);
+	return 0;
+}
+
 static int load_device(struct vm *vm, uint32_t i, struct error *e)
 {
 	const struct saved_device *saved = &vm->saved->devices[i];
@@ -176,16 +190,18 @@ static int load_device(struct vm *vm, uint32_t i, struct error *e)
 	int ret;
 
 	if (!device || device->type != saved->type ||
-	    strcmp(device_key(device), saved->id))
+	    strcmp(device_key(device), saved->key))
 		return error_config(e, -ENOENT, "'%s' is not in the "
-				    "configuration", saved->id);
+				    "configuration", saved->key);
 	open_section(vm->saved, TAG_DEVICE, i, &r);
 	saved_device_get(&again, &r);
 	ret = virtio_pci_load(device->pci, &r, e);
 	if (!ret && state_reader_finish(&r))
 		ret = error_errno(e, state_reader_finish(&r), "malformed");
 	if (ret)
-		return error_prefix(e, ret, "'%s'", saved->id);
+		return error_prefix(e, ret, "'%s'", saved->key);
+	if (device->type == DEVICE_DISK && set_address(device, saved->address))
+		return error_set(e, -ENOMEM, "out of memory");
 	if (saved->removing)
 		devices_mark_removing(device);
 	f = device_function(device);

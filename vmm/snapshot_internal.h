@@ -35,9 +35,11 @@
 /* The beginning of a device's section: which it is. */
 struct saved_device {
 	enum device_type type;
-	char id[DEVICE_ID_BYTES];
+	char key[DEVICE_ID_BYTES];	/* device_key() */
+	char id[DEVICE_ID_BYTES];	/* empty: none */
 	uint8_t bus, slot;
 	bool removing;		/* the guest was asked to let it go */
+	uint32_t address;	/* of a disk: CONFIG_DISK_ADDRESS(), or 0 */
 };
 
 void saved_device_put(struct state_writer *w, const struct device *device);
@@ -93,7 +95,7 @@ int saved_vm_layers(const struct saved_vm *s,
 int saved_vm_lowest_file(const struct saved_vm *s, uint64_t *len_bytes);
 
 /* devices_params.place: opaque is a struct saved_vm. */
-int saved_vm_place(const void *opaque, enum device_type type, const char *id,
+int saved_vm_place(const void *opaque, enum device_type type, const char **id,
 		   int *bus, int *slot, struct error *e);
 
 /*

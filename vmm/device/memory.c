@@ -2,6 +2,8 @@
 /* Memory that the guest gives and takes: balloon and virtio-mem. */
 #include "device/kind.h"
 
+#include <stdlib.h>
+
 #include "virtio/balloon.h"
 #include "virtio/mem.h"
 
@@ -27,10 +29,21 @@ static int create_balloon(struct virtio_device **out,
 				     p->io_loop, e);
 }
 
+static void *copy_balloon(const void *config)
+{
+	struct config_balloon *copy = malloc(sizeof(*copy));
+
+	if (copy)
+		*copy = *(const struct config_balloon *)config;
+	return copy;
+}
+
 const struct device_kind device_kind_balloon = {
 	.name = "balloon",
 	.boot = boot_balloon,
 	.create = create_balloon,
+	.config_copy = copy_balloon,
+	.config_free = free,
 };
 
 static int boot_mem(const struct device_boot *b, struct error *e)
