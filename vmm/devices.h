@@ -39,9 +39,16 @@ enum device_type {
 	DEVICE_VSOCK,		/* config: struct config_vsock */
 	DEVICE_9P,		/* config: struct config_9p */
 	DEVICE_BALLOON,		/* config: struct config_balloon; one at most */
-	DEVICE_MEM,		/* config: none, devices_params.hot_memory */
+	DEVICE_MEM,		/* config: struct device_mem, borrowed */
 	DEVICE_SERIAL,		/* config: struct config_serial */
 	DEVICE_TYPES,
+};
+
+/* The room of a virtio-mem. */
+struct device_mem {
+	gpa_t base;
+	uint64_t bytes;
+	struct mem_host host;
 };
 
 /* All outlive the devices. */
@@ -55,11 +62,7 @@ struct devices_params {
 	struct kvm_vm *kvm;
 	struct pmem_space *pmem;
 	struct chardev *console;	/* NULL: no virtio console */
-	struct {			/* 0 bytes: none */
-		gpa_t base;
-		uint64_t bytes;
-		struct mem_host host;
-	} hot_memory;
+	struct device_mem hot_memory;	/* 0 bytes: none */
 	struct balloon_host balloon;
 	struct p9_files *p9_files;
 	pthread_mutex_t *machine_lock;

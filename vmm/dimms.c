@@ -12,6 +12,7 @@
 /* Memory slots from here on; those of hot_memory.c come before. */
 #define FIRST_MEMSLOT	640u
 #define DEFAULT_SLOTS	16u
+#define RESERVED_MAX	4u
 
 struct dimms {
 	struct guest_mem *mem;
@@ -19,6 +20,10 @@ struct dimms {
 	gpa_t base;
 	uint64_t len_bytes;
 	unsigned int slots;
+	struct {
+		gpa_t base;
+		uint64_t len_bytes;	/* 0: none */
+	} reserved[RESERVED_MAX];
 	/* What is in it is complete. Taken out while nobody looks. */
 	_Atomic(struct dimm *) dimms[DIMMS_MAX];
 };
@@ -110,7 +115,7 @@ static int take_slot(const struct dimms *d, struct dimm *dimm,
 	return 0;
 }
 
-/* The end of a DIMM that overlaps [base, base + len), or 0. */
+/* The end of what overlaps [base, base + len), or 0. */
 static gpa_t conflict_end(const struct dimms *d, gpa_t base, uint64_t len)
 {
 	for (unsigned int i = 0; i < d->slots; i++) {
@@ -119,6 +124,12 @@ static gpa_t conflict_end(const struct dimms *d, gpa_t base, uint64_t len)
 		if (other && base < other->base + other->len_bytes &&
 		    other->base < base + len)
 			return other->base + other->len_bytes;
+	}
+	for (unsigned int i = 0; i < RESERVED_MAX; i++) {
+		gpa_t end = d->reserved[i].base + d->reserved[i].len_bytes;
+
+		if (base < end && d->reserved[i].base < base + len)
+			return end;
 	}
 	return 0;
 }
@@ -148,25 +159,56 @@ static int take_given(const struct dimms *d, struct dimm *dimm, gpa_t base,
 	return 0;
 }
 
-static int take_address(const struct dimms *d, struct dimm *dimm, gpa_t given,
-			struct error *e)
+static int find_room(const struct dimms *d, uint64_t len, gpa_t *out,
+		     struct error *e)
 {
 	gpa_t base = d->base, end;
 
-	if (given)
-		return take_given(d, dimm, given, e);
-	while (in_room(d, base, dimm->len_bytes)) {
-		end = conflict_end(d, base, dimm->len_bytes);
+	while (in_room(d, base, len)) {
+		end = conflict_end(d, base, len);
 		if (!end) {
-			dimm->base = base;
+			*out = base;
 			return 0;
 		}
 		base = end;
 	}
 	return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
 			       "there is no room for %llu MiB more (--memory "
-			       "max=)",
-			       (unsigned long long)(dimm->len_bytes >> 20));
+			       "max=)", (unsigned long long)(len >> 20));
+}
+
+static int take_address(const struct dimms *d, struct dimm *dimm, gpa_t given,
+			struct error *e)
+{
+	return given ? take_given(d, dimm, given, e) :
+		       find_room(d, dimm->len_bytes, &dimm->base, e);
+}
+
+int dimms_reserve(struct dimms *d, uint64_t len_bytes, gpa_t *base,
+		  struct error *e)
+{
+	unsigned int i = 0;
+	int ret;
+
+	while (i < RESERVED_MAX && d->reserved[i].len_bytes)
+		i++;
+	if (i == RESERVED_MAX)
+		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
+				       "no more than %u such", RESERVED_MAX);
+	len_bytes = (len_bytes + DIMM_ALIGN - 1) & ~(DIMM_ALIGN - 1);
+	ret = find_room(d, len_bytes, base, e);
+	if (ret)
+		return ret;
+	d->reserved[i].base = *base;
+	d->reserved[i].len_bytes = len_bytes;
+	return 0;
+}
+
+void dimms_unreserve(struct dimms *d, gpa_t base)
+{
+	for (unsigned int i = 0; i < RESERVED_MAX; i++)
+		if (d->reserved[i].base == base)
+			d->reserved[i].len_bytes = 0;
 }
 
 /* ---- adding --------------------------------------------------------------- */

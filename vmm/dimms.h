@@ -71,6 +71,11 @@ int dimms_plug(struct dimms *d, struct dimm *dimm, struct error *e);
 /* Nobody holds an address inside: every device that could is quiesced. */
 void dimms_remove(struct dimms *d, struct dimm *dimm);
 
+/* Addresses for something else, until they are given back. As dimms_prepare(). */
+int dimms_reserve(struct dimms *d, uint64_t len_bytes, gpa_t *base,
+		  struct error *e);
+void dimms_unreserve(struct dimms *d, gpa_t base);
+
 /* NULL: the slot is empty, or there is no such slot, or d is NULL. */
 struct dimm *dimms_at(const struct dimms *d, unsigned int slot);
 struct dimm *dimms_find(const struct dimms *d, const char *id);

@@ -9,6 +9,8 @@
 
 /* Memory slots from here on; those of pmem come before. */
 #define FIRST_SLOT	512u
+/* And, for all but the first room, after those of DIMMs. */
+#define OTHERS_SLOT	896u
 #define MAX_SLOTS	(RAM_MAX_PARTS - RAM_MAX_RANGES)
 
 struct hot_memory {
@@ -19,7 +21,7 @@ struct hot_memory {
 	uint64_t bytes, open_bytes;
 	uint64_t step_bytes;		/* by which it opens */
 	bool mapped;			/* some of it is a saved VM's file */
-	unsigned int slots;
+	unsigned int first_slot, slots;
 	gpa_t slot_base[MAX_SLOTS];
 	uint64_t slot_bytes[MAX_SLOTS];
 };
@@ -52,24 +54,24 @@ void hot_memory_backing(struct config_memory *c)
 		c->path = NULL;
 }
 
-int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
-		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,
-		      struct error *e)
+int hot_memory_create_at(struct hot_memory **out,
+			 const struct config_memory *backing, gpa_t base,
+			 unsigned int n, struct guest_mem *mem,
+			 struct kvm_vm *kvm, struct error *e)
 {
 	struct hot_memory *h = calloc(1, sizeof(*h));
-	struct config_memory backing = *c;
 	int ret;
 
 	if (!h)
 		return error_set(e, -ENOMEM, "out of memory");
 	*h = (struct hot_memory){
 		.mem = mem, .kvm = kvm, .base = base,
-		.bytes = hot_memory_room_bytes(c),
+		.bytes = backing->size_bytes,
+		.first_slot = n ? OTHERS_SLOT + (n - 1) * MAX_SLOTS :
+				  FIRST_SLOT,
 	};
 	h->step_bytes = step_of(h->bytes);
-	hot_memory_backing(&backing);
-	backing.size_bytes = h->bytes;
-	ret = ram_create(&h->ram, &backing,
+	ret = ram_create(&h->ram, backing,
 			 &(struct ram_range){ base, h->bytes }, 1, NULL, e);
 	if (ret) {
 		free(h);
@@ -77,6 +79,17 @@ int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
 	}
 	*out = h;
 	return 0;
+}
+
+int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
+		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,
+		      struct error *e)
+{
+	struct config_memory backing = *c;
+
+	hot_memory_backing(&backing);
+	backing.size_bytes = hot_memory_room_bytes(c);
+	return hot_memory_create_at(out, &backing, base, 0, mem, kvm, e);
 }
 
 void hot_memory_destroy(struct hot_memory *h)
@@ -121,14 +134,14 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e)
 	if (len > h->bytes - h->open_bytes)
 		len = h->bytes - h->open_bytes;
 	host += h->open_bytes;
-	ret = kvm_set_memory(h->kvm, FIRST_SLOT + h->slots, 0,
+	ret = kvm_set_memory(h->kvm, h->first_slot + h->slots, 0,
 			     h->base + h->open_bytes, len, host);
 	if (ret)
 		return error_errno(e, ret, "KVM_SET_USER_MEMORY_REGION of %llu "
 				   "MiB", (unsigned long long)(len >> 20));
 	ret = guest_mem_add(h->mem, h->base + h->open_bytes, len, host);
 	if (ret) {
-		kvm_set_memory(h->kvm, FIRST_SLOT + h->slots, 0,
+		kvm_set_memory(h->kvm, h->first_slot + h->slots, 0,
 			       h->base + h->open_bytes, 0, host);
 		return error_errno(e, ret, "guest memory");
 	}
@@ -182,7 +195,7 @@ unsigned int hot_memory_parts(const struct hot_memory *h,
 			.len_bytes = h->slot_bytes[i],
 			.anonymous = whole[0].anonymous && !h->mapped,
 			.base = h->slot_base[i],
-			.slot = FIRST_SLOT + i,
+			.slot = h->first_slot + i,
 		};
 	return h->slots;
 }

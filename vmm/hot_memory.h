@@ -34,6 +34,11 @@ void hot_memory_backing(struct config_memory *c);
 int hot_memory_create(struct hot_memory **out, const struct config_memory *c,
 		      gpa_t base, struct guest_mem *mem, struct kvm_vm *kvm,
 		      struct error *e);
+/* Room n, over memory of the given kind and size. */
+int hot_memory_create_at(struct hot_memory **out,
+			 const struct config_memory *backing, gpa_t base,
+			 unsigned int n, struct guest_mem *mem,
+			 struct kvm_vm *kvm, struct error *e);
 /* Nobody uses it any more. */
 void hot_memory_destroy(struct hot_memory *h);
 

@@ -268,7 +268,6 @@ static unsigned int io_threads(void)
 static int create_hot_memory(struct vm *vm, struct error *e)
 {
 	const struct config_memory *c = &vm->config->memory;
-
 	int ret;
 
 	if (!hot_memory_room_bytes(c))
@@ -276,6 +275,8 @@ static int create_hot_memory(struct vm *vm, struct error *e)
 	ret = hot_memory_create(&vm->hot_memory, c,
 				board_hot_memory_base(vm->board), vm->mem,
 				&vm->kvm, e);
+	vm->mems[0].vm = vm;
+	vm->mems[0].memory = vm->hot_memory;
 	return ret ? ret : dimms_create(&vm->dimms, dimms_slots(c),
 					board_dimms_base(vm->board),
 					dimms_room_bytes(c), vm->mem, &vm->kvm,
@@ -308,7 +309,6 @@ static int create_devices(struct vm *vm, struct error *e)
 		.kvm = &vm->kvm,
 		.pmem = vm->pmem,
 		.console = vm->console,
-		.hot_memory.host = { vm_memory_clear, vm_mem_changed, vm },
 		.balloon = { vm_memory_discard, vm_balloon_changed, vm },
 		.p9_files = &vm->p9_files,
 		.machine_lock = &vm->machine_lock,
@@ -317,10 +317,8 @@ static int create_devices(struct vm *vm, struct error *e)
 
 	if (ret)
 		return error_errno(e, ret, "iothread");
-	if (vm->hot_memory) {
-		p.hot_memory.base = hot_memory_base(vm->hot_memory);
-		p.hot_memory.bytes = hot_memory_bytes(vm->hot_memory);
-	}
+	if (vm->hot_memory)
+		vm_mem_config(vm, 0, &p.hot_memory);
 	p.io = vm->io;
 	p.io_loop = iothread_pool_first(vm->io);
 	if (vm->saved) {
@@ -436,8 +434,8 @@ void vm_destroy(struct vm *vm)
 	vm_save_deinit(vm);
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
+	vm_mems_deinit(vm);
 	dimms_destroy(vm->dimms);
-	hot_memory_destroy(vm->hot_memory);
 	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
 	iothread_pool_destroy(vm->io);

@@ -66,7 +66,8 @@ static int check_spec(const struct vm *vm, const struct dimm_spec *spec,
 	if (vm_dimm_find(vm, spec->id))
 		return error_set(e, -EEXIST, "Duplicate device ID '%s'",
 				 spec->id);
-	if (spec->memdev && vm_dimm_of(vm, spec->memdev))
+	if (spec->memdev && (vm_dimm_of(vm, spec->memdev) ||
+			     vm_mem_of(vm, spec->memdev) >= 0))
 		return error_class_set(e, ERROR_ALREADY_ATTACHED, -EBUSY,
 				       "can't use already busy memdev: %s",
 				       spec->memdev);

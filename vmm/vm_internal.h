@@ -15,6 +15,7 @@
 #include "pmem/pmem.h"
 #include "vcpu.h"
 #include "vm.h"
+#include "vm_mems.h"
 
 /* What vCPU threads ask of the main thread: bits of vm->requests. */
 enum vm_request {
@@ -34,6 +35,16 @@ struct vm_notice {
 	struct loop_timer timer;
 	atomic_bool set;	/* the timer is */
 	uint64_t told_ns;	/* CLOCK_MONOTONIC; 0: never */
+};
+
+/* A virtio-mem (vm_mems.c), by its number. */
+struct vm_mem {
+	struct vm *vm;
+	_Atomic(struct hot_memory *) memory;
+	char *memdev;
+	gpa_t base;		/* reserved among DIMMs; 0: not the first's */
+	uint64_t bytes;		/* of memdev */
+	uint64_t told_bytes;	/* plugged, when clients were told */
 };
 
 #define VM_REPORTS_MAX 1024
@@ -112,6 +123,7 @@ struct vm {
 	struct loop_watch dimm_eject_watch;	/* eventfd */
 	bool dimms_ejected[DIMMS_MAX];		/* machine lock */
 
+	struct vm_mem mems[VM_MEMS_MAX];	/* the first is hot_memory's */
 	struct vm_reports reports;		/* vm_reports.c */
 
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
@@ -211,11 +223,20 @@ void vm_memory_deinit(struct vm *vm);
 /* For the balloon: opaque is the VM. */
 void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes);
 void vm_balloon_changed(void *opaque);
-/* The same for virtio-mem. */
-void vm_memory_clear(void *opaque, uint64_t offset, uint64_t len_bytes);
+
+/* vm_mems.c */
+void vm_mems_deinit(struct vm *vm);
+/* What its device is made from, of one that has its memory. */
+void vm_mem_config(struct vm *vm, unsigned int n, struct device_mem *out);
+/* For virtio-mem: opaque is the struct vm_mem. The second is in vm_memory.c. */
+void vm_mem_clear(void *opaque, uint64_t offset, uint64_t len_bytes);
 void vm_mem_changed(void *opaque);
+/* As hot_memory_discard(), for all. */
+bool vm_mems_discard(const struct vm *vm, void *host, uint64_t len_bytes);
+/* Tells clients of those that have changed. */
+void vm_mems_tell(struct vm *vm);
 /* A reset, after that of the devices; machine lock held. */
-void vm_memory_reset(struct vm *vm);
+void vm_mems_reset(struct vm *vm);
 
 /* A saved function was hidden: as vm_device_ejected(), machine lock held. */
 void vm_device_note_ejected(struct vm *vm, unsigned int bus,

@@ -106,7 +106,7 @@ static int start_anew(struct vm *vm, struct error *e)
 	vm_dimms_settle(vm);
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_reset(vm->devices);
-	vm_memory_reset(vm);
+	vm_mems_reset(vm);
 	board_reset(vm->board);
 	pthread_mutex_unlock(&vm->machine_lock);
 	ram_reset(vm->ram);

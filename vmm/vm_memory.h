@@ -3,8 +3,7 @@
  * How much memory the guest has while it runs. Main thread.
  *
  * VM_EVENT_BALLOON_CHANGE says that the guest has changed the balloon's size, at
- * most once a second; vm_balloon_get() says what it is. VM_EVENT_MEMORY_CHANGE
- * says the same of what virtio-mem has plugged.
+ * most once a second; vm_balloon_get() says what it is.
  */
 #ifndef MOTE_VM_MEMORY_H
 #define MOTE_VM_MEMORY_H
@@ -12,18 +11,6 @@
 #include "virtio/balloon.h"
 #include "virtio/mem.h"
 #include "vm.h"
-
-/* The virtio-mem that --memory max= gives; sizes in bytes. */
-struct vm_mem_info {
-	const char *id;		/* as long as the device */
-	uint64_t base;
-	uint64_t max, requested, plugged;
-};
-
-/* False: there is none. */
-bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out);
-/* Asks the guest to plug so much, a multiple of the block size. -ENODEV, -EINVAL. */
-int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e);
 
 /* How much there may be more, by whatever means (--memory max=). */
 uint64_t vm_memory_room(const struct vm *vm);

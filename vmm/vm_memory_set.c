@@ -14,10 +14,19 @@ static uint64_t round_up(uint64_t n, uint64_t step)
 
 /* ---- DIMMs ----------------------------------------------------------------- */
 
-/* Those that are to stay, or all that the guest uses. */
-static uint64_t dimms_staying(const struct vm *vm)
+/* What clients have asked other virtio-mem for is not ours. */
+static uint64_t others_requested(const struct vm *vm)
 {
-	uint64_t sum = 0;
+	struct vm_mem_info mem = { .requested = 0 };
+
+	vm_mem_info(vm, 0, &mem);
+	return vm_mems_requested(vm) - mem.requested;
+}
+
+/* DIMMs that are to stay, and those others; then all DIMMs that the guest uses. */
+static uint64_t staying(const struct vm *vm)
+{
+	uint64_t sum = others_requested(vm);
 
 	for (unsigned int i = 0; i < CONFIG_MAX_DIMMS; i++) {
 		const struct dimm *dimm = vm_dimm_at(vm, i);
@@ -48,7 +57,7 @@ static void keep_refused(struct vm *vm, uint64_t extra)
 		struct dimm *dimm = vm_dimm_at(vm, i);
 
 		if (dimm && dimm->refused &&
-		    dimms_staying(vm) + dimm->len_bytes <= extra)
+		    staying(vm) + dimm->len_bytes <= extra)
 			dimm->removing = dimm->refused = false;
 	}
 }
@@ -62,7 +71,7 @@ static int drop_dimms(struct vm *vm, uint64_t extra, struct error *e)
 		struct dimm *dimm = vm_dimm_at(vm, i);
 
 		if (dimm && dimm->automatic &&
-		    dimms_staying(vm) >= extra +
+		    staying(vm) >= extra +
 					 (dimm->removing ? 0 : dimm->len_bytes))
 			ret = vm_dimm_remove(vm, dimm, e);
 	}
@@ -97,7 +106,7 @@ static bool has_driver(struct vm *vm)
 /* Makes it so much more than the RAM at the start. */
 static int set_extra(struct vm *vm, uint64_t extra, struct error *e)
 {
-	struct vm_mem_info mem = { 0 };
+	struct vm_mem_info mem = { .requested = 0 };
 	uint64_t rest;
 	int ret;
 
@@ -107,8 +116,8 @@ static int set_extra(struct vm *vm, uint64_t extra, struct error *e)
 	ret = drop_dimms(vm, extra, e);
 	if (ret)
 		return ret;
-	rest = extra - (dimms_staying(vm) < extra ? dimms_staying(vm) : extra);
-	vm_mem_info(vm, &mem);
+	rest = extra - (staying(vm) < extra ? staying(vm) : extra);
+	vm_mem_info(vm, 0, &mem);
 	if (rest > mem.requested && !has_driver(vm)) {
 		ret = add_dimm(vm, rest - mem.requested, e);
 		if (!ret)
@@ -117,7 +126,7 @@ static int set_extra(struct vm *vm, uint64_t extra, struct error *e)
 		if (ret != -ENOSPC && ret != -ENOTSUP)
 			return ret;
 	}
-	return vm_mem_request(vm, rest, e);
+	return vm_mem_request(vm, 0, rest, e);
 }
 
 static int check(struct vm *vm, uint64_t bytes, struct error *e)
@@ -145,7 +154,7 @@ static int check(struct vm *vm, uint64_t bytes, struct error *e)
 int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
 {
 	uint64_t ram = vm->config->memory.size_bytes, extra, total, all;
-	struct vm_mem_info mem = { 0 };
+	struct vm_mem_info mem = { .requested = 0 };
 	int ret = check(vm, bytes, e);
 
 	if (ret)
@@ -157,8 +166,8 @@ int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
 	/* What is too much, as DIMMs are large, is the balloon's as well. */
 	if (bytes > ram)
 		bytes = ram + extra;
-	vm_mem_info(vm, &mem);
-	total = ram + dimms_staying(vm) + mem.requested;
+	vm_mem_info(vm, 0, &mem);
+	total = ram + staying(vm) + mem.requested;
 	all = ram + dimms_bytes(vm->dimms);
 	return vm_balloon_set(vm, total > bytes ? all - (total - bytes) : all,
 			      e);
@@ -166,11 +175,11 @@ int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
 
 void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
 {
-	struct vm_mem_info mem = { 0 };
+	struct vm_mem_info mem = { .requested = 0 };
 	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_BALLOON);
 	uint64_t ram = vm->config->memory.size_bytes, target = 0, actual = 0;
 
-	vm_mem_info(vm, &mem);
+	vm_mem_info(vm, 0, &mem);
 	if (d) {
 		pthread_mutex_lock(&vm->machine_lock);
 		target = virtio_balloon_target(d);
@@ -179,8 +188,8 @@ void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
 	}
 	target *= BALLOON_PAGE_BYTES;
 	actual *= BALLOON_PAGE_BYTES;
-	*requested = ram + dimms_staying(vm) + mem.requested;
-	*plugged = ram + dimms_taken(vm) + mem.plugged;
+	*requested = ram + staying(vm) + mem.requested;
+	*plugged = ram + dimms_taken(vm) + vm_mems_plugged(vm);
 	/* The second is the guest's word: it may be anything. */
 	*requested -= target < *requested ? target : *requested;
 	*plugged -= actual < *plugged ? actual : *plugged;

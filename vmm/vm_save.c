@@ -213,6 +213,10 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");
+	if (vm->mems[1].memory)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "save: a VM with more than one virtio-mem "
+				       "cannot be saved yet");
 	if (dimms_bytes(vm->dimms))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: a VM with DIMMs cannot be saved "

@@ -526,15 +526,47 @@ const struct vm_report *vm_report(const struct vm *vm)
 	return &vm->ost;
 }
 
-bool vm_mem_info(const struct vm *vm, struct vm_mem_info *out)
+bool vm_mem_info(const struct vm *vm, unsigned int n, struct vm_mem_info *out)
 {
-	if (vm->mem.id)
+	if (vm->mem.id && !n)
 		*out = vm->mem;
-	return vm->mem.id;
+	return vm->mem.id && !n;
 }
 
-int vm_mem_request(struct vm *vm, uint64_t bytes, struct error *e)
+int vm_mem_find(const struct vm *vm, const char *id)
 {
+	return vm->mem.id && !strcmp(vm->mem.id, id) ? 0 : -1;
+}
+
+int vm_mem_of(const struct vm *vm, const char *memdev)
+{
+	return vm->mem.memdev && !strcmp(vm->mem.memdev, memdev) ? 0 : -1;
+}
+
+uint64_t vm_mems_plugged(const struct vm *vm)
+{
+	return vm->mem.plugged;
+}
+
+int vm_mem_add(struct vm *vm, struct device_spec spec, const char *memdev,
+	       const struct config_memory *backing, uint64_t requested,
+	       struct error *e)
+{
+	if (refused(vm, "virtio-mem", e))
+		return -EPERM;
+	snprintf(vm->dimm_id, sizeof(vm->dimm_id), "%s", spec.id);
+	snprintf(vm->dimm_memdev, sizeof(vm->dimm_memdev), "%s", memdev);
+	vm->mem = (struct vm_mem_info){
+		.id = vm->dimm_id, .memdev = vm->dimm_memdev,
+		.max = backing->size_bytes, .requested = requested,
+	};
+	return 0;
+}
+
+int vm_mem_request(struct vm *vm, unsigned int n, uint64_t bytes,
+		   struct error *e)
+{
+	assert_int_equal(n, 0);
 	if (bytes > vm->mem.max)
 		return error_config(e, -EINVAL, "too much");
 	vm->mem.requested = bytes;
@@ -557,8 +589,8 @@ void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
 
 uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)
 {
-	assert_int_equal(which, BALLOON_STAT_AVAILABLE);
-	return vm->available_bytes ? vm->available_bytes : BALLOON_STAT_UNKNOWN;
+	return which == BALLOON_STAT_AVAILABLE && vm->available_bytes ?
+		       vm->available_bytes : BALLOON_STAT_UNKNOWN;
 }
 
 static int take_service(struct vm *vm, const struct vsock_service *s,

@@ -17,6 +17,7 @@
 #include "vm_devices.h"
 #include "vm_dimms.h"
 #include "vm_memory.h"
+#include "vm_mems.h"
 
 #define FAKE_CHARDEVS 4
 

@@ -81,7 +81,7 @@ static void test_memory_set_waits_for_the_guest(void **state)
 	qmp_settle(q);
 	assert_true(client_is_quiet(&c));
 	q->vm.mem.plugged = 1 << 29;
-	fake_vm_event(&q->vm, VM_EVENT_MEMORY_CHANGE, true, NULL);
+	fake_vm_event(&q->vm, VM_EVENT_MEMORY_CHANGE, true, "memory0");
 	client_expect(&c, "{\"event\":\"MEMORY_DEVICE_SIZE_CHANGE\",\"data\":"
 		      "{\"id\":\"memory0\",\"size\":536870912,\"qom-path\":"
 		      "\"/machine/peripheral/memory0\"}}");
@@ -151,6 +151,59 @@ static void test_virtio_mem_by_qom(void **state)
 	    "4294967296,\"node\":0,\"memdev\":\"/objects/ram\",\"size\":"
 	    "4194304,\"requested-size\":8388608,\"max-size\":1073741824,"
 	    "\"block-size\":2097152}}]}");
+	client_close(&c);
+}
+
+/* As Kata's client does it. */
+static void test_virtio_mem_can_be_added(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	run(&c, "object-add", "{\"qom-type\":\"memory-backend-ram\",\"id\":"
+	    "\"virtiomem\",\"size\":1073741824}", "{\"return\":{}}");
+	run(&c, "device_add", "{\"driver\":\"virtio-mem-pci\",\"id\":\"v\","
+	    "\"memdev\":\"virtiomem\",\"block-size\":4096}", NULL);
+	client_expect_error(&c, "NotSupported", "2 MiB");
+	run(&c, "device_add", "{\"driver\":\"virtio-mem-pci\",\"id\":"
+	    "\"virtiomem0\",\"memdev\":\"virtiomem\",\"bus\":\"pcie.0\","
+	    "\"addr\":\"1e\",\"requested-size\":\"2097152\"}",
+	    "{\"return\":{}}");
+	assert_int_equal(q->vm.mem.requested, 2 << 20);
+	run(&c, "qom-set", "{\"path\":\"virtiomem0\",\"property\":"
+	    "\"requested-size\",\"value\":4194304}", "{\"return\":{}}");
+	assert_int_equal(q->vm.mem.requested, 4 << 20);
+	run(&c, "object-del", "{\"id\":\"virtiomem\"}", NULL);
+	client_expect_error(&c, "GenericError", "in use");
+	client_close(&c);
+}
+
+static void test_balloon_statistics(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+	struct json_object *r, *stats, *value;
+
+	run(&c, "device_add", "{\"driver\":\"virtio-balloon-pci\",\"id\":"
+	    "\"b\"}", "{\"return\":{}}");
+	q->vm.available_bytes = 12345678;
+	run(&c, "qom-get", "{\"path\":\"/machine/peripheral/b\",\"property\":"
+	    "\"guest-stats\"}", NULL);
+	r = client_result(&c);
+	assert_true(json_object_object_get_ex(r, "stats", &stats));
+	assert_true(json_object_object_get_ex(stats, "stat-available-memory",
+					      &value));
+	assert_int_equal(json_object_get_int64(value), 12345678);
+	assert_true(json_object_object_get_ex(r, "last-update", &value));
+	assert_true(json_object_get_int64(value) > 0);
+	json_object_put(r);
+	run(&c, "qom-set", "{\"path\":\"b\",\"property\":"
+	    "\"guest-stats-polling-interval\",\"value\":1}",
+	    "{\"return\":{}}");
+	run(&c, "qom-get", "{\"path\":\"b\",\"property\":"
+	    "\"guest-stats-polling-interval\"}", "{\"return\":2}");
+	run(&c, "qom-get", "{\"path\":\"b\",\"property\":\"x\"}", NULL);
+	client_expect_error(&c, "GenericError", "'virtio-balloon-pci.x'");
 	client_close(&c);
 }
 
@@ -301,6 +354,8 @@ int main(void)
 		T(test_memory_set_waits_for_the_guest),
 		T(test_memory_set_refusals),
 		T(test_virtio_mem_by_qom),
+		T(test_virtio_mem_can_be_added),
+		T(test_balloon_statistics),
 		T(test_dimm_as_govmm_adds_it),
 		T(test_dimm_of_all_kinds_of_memory),
 		T(test_dimm_refusals),

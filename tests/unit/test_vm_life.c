@@ -114,7 +114,7 @@ void vm_dimms_settle(struct vm *vm)
 	(void)vm;
 }
 
-void vm_memory_reset(struct vm *vm)
+void vm_mems_reset(struct vm *vm)
 {
 	(void)vm;
 }

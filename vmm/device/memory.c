@@ -49,17 +49,19 @@ const struct device_kind device_kind_balloon = {
 static int boot_mem(const struct device_boot *b, struct error *e)
 {
 	return b->p->hot_memory.bytes ?
-		       device_boot(b, DEVICE_MEM, "memory0", NULL, e) : 0;
+		       device_boot(b, DEVICE_MEM, "memory0", &b->p->hot_memory,
+				   e) : 0;
 }
 
 static int create_mem(struct virtio_device **out,
 		      const struct devices_params *p, const char *id,
 		      const void *config, struct error *e)
 {
+	const struct device_mem *m = config;
+
 	(void)id;
-	(void)config;
-	return virtio_mem_create(out, p->hot_memory.base, p->hot_memory.bytes,
-				 &p->hot_memory.host, p->mem, p->io_loop, e);
+	return virtio_mem_create(out, m->base, m->bytes, &m->host, p->mem,
+				 p->io_loop, e);
 }
 
 const struct device_kind device_kind_mem = {

@@ -54,6 +54,8 @@ const struct driver drivers[] = {
 	  .no_slot = true, .add = driver_dimm_add },
 	{ .name = "virtio-balloon-pci", .props = driver_balloon_props,
 	  .add = driver_balloon_add },
+	{ .name = "virtio-mem-pci", .props = driver_mem_props,
+	  .add = driver_mem_add },
 	{ .name = "vhost-vsock-pci", .props = driver_vsock_props,
 	  .add = driver_vsock_add },
 	{ .name = "virtio-pmem-pci", .props = driver_pmem_props,

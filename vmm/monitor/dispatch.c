@@ -30,6 +30,7 @@ const struct command_group *const command_groups[] = {
 	&netdev_commands,
 	&vsock_commands,
 	&memory_commands,
+	&qom_commands,
 	&save_commands,
 	&dump_commands,
 	&cpu_commands,

@@ -46,6 +46,9 @@ int driver_blk_add(struct session *s, struct json_object *args,
 extern const struct prop driver_balloon_props[];
 int driver_balloon_add(struct session *s, struct json_object *args,
 		       struct device_spec spec, struct error *e);
+extern const struct prop driver_mem_props[];
+int driver_mem_add(struct session *s, struct json_object *args,
+		   struct device_spec spec, struct error *e);
 
 /* drivers_dimm.c */
 extern const struct prop driver_dimm_props[];

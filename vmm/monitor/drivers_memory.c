@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* device_add of a virtio-balloon-pci. Main thread. */
+/* device_add of a virtio-balloon-pci and a virtio-mem-pci. Main thread. */
 #include "monitor/drivers.h"
+
+#include <errno.h>
+
+#include "monitor/objects.h"
+#include "virtio/mem.h"
+#include "vm_mems.h"
 
 const struct prop driver_balloon_props[] = {
 	{ "deflate-on-oom", PROP_BOOL, false },
@@ -22,4 +28,36 @@ int driver_balloon_add(struct session *s, struct json_object *args,
 	spec.type = DEVICE_BALLOON;
 	spec.config = &config;
 	return vm_device_add(s->monitor->vm, &spec, NULL, e);
+}
+
+const struct prop driver_mem_props[] = {
+	{ "memdev", PROP_STRING, true },
+	{ "requested-size", PROP_UINT, false },
+	{ "block-size", PROP_UINT, false },
+	{ "memaddr", PROP_UINT, false },
+	{ "node", PROP_IGNORED, false },
+	{ "prealloc", PROP_IGNORED, false },
+	{ "unplugged-inaccessible", PROP_IGNORED, false },
+	{ "dynamic-memslots", PROP_IGNORED, false },
+	{ 0 },
+};
+
+int driver_mem_add(struct session *s, struct json_object *args,
+		   struct device_spec spec, struct error *e)
+{
+	const char *memdev = prop_string(args, "memdev");
+	struct config_memory backing;
+	int ret;
+
+	if (prop_uint(args, "block-size", VIRTIO_MEM_BLOCK_BYTES) !=
+	    VIRTIO_MEM_BLOCK_BYTES)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
+				       "block-size: blocks have 2 MiB");
+	if (prop_uint(args, "memaddr", 0))
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EINVAL,
+				       "memaddr: the address is not to be "
+				       "chosen");
+	ret = object_memory(s->monitor, memdev, &backing, e);
+	return ret ? ret : vm_mem_add(s->monitor->vm, spec, memdev, &backing,
+				      prop_uint(args, "requested-size", 0), e);
 }

@@ -9,6 +9,7 @@
 #include "dump.h"
 #include "monitor/internal.h"
 #include "vm_memory.h"
+#include "vm_mems.h"
 
 const char *const event_names[] = {
 	"ACPI_DEVICE_OST", "BALLOON_CHANGE", "DEVICE_DELETED",
@@ -117,13 +118,15 @@ static struct json_object *balloon_actual(struct vm *vm)
 	return o;
 }
 
-static struct json_object *memory_change(struct vm *vm)
+static struct json_object *memory_change(struct vm *vm, const char *id)
 {
 	struct json_object *o;
 	struct vm_mem_info mem;
 	char path[320];
 
-	if (!vm_mem_info(vm, &mem))
+	int n = id ? vm_mem_find(vm, id) : -1;
+
+	if (n < 0 || !vm_mem_info(vm, (unsigned int)n, &mem))
 		return NULL;
 	snprintf(path, sizeof(path), "/machine/peripheral/%s", mem.id);
 	o = json_object_new_object();
@@ -205,7 +208,7 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		wait_memory_changed(m);
 		break;
 	case VM_EVENT_MEMORY_CHANGE:
-		data = memory_change(m->vm);
+		data = memory_change(m->vm, reason);
 		if (data)
 			broadcast(m, "MEMORY_DEVICE_SIZE_CHANGE", data);
 		wait_memory_changed(m);

@@ -163,6 +163,7 @@ extern const struct command_group net_commands;
 extern const struct command_group netdev_commands;
 extern const struct command_group vsock_commands;
 extern const struct command_group memory_commands;
+extern const struct command_group qom_commands;
 extern const struct command_group save_commands;
 extern const struct command_group dump_commands;
 extern const struct command_group cpu_commands;

@@ -8,6 +8,7 @@
 
 #include "monitor/internal.h"
 #include "vm_dimms.h"
+#include "vm_mems.h"
 
 static const struct prop rng_random_props[] = {
 	{ "filename", PROP_STRING, false },
@@ -209,7 +210,8 @@ static int object_del(struct session *s, struct json_object *args,
 	(void)result;
 	if (!o)
 		return error_set(e, -ENOENT, "object '%s' not found", id);
-	if (vm_dimm_of(s->monitor->vm, id))
+	if (vm_dimm_of(s->monitor->vm, id) ||
+	    vm_mem_of(s->monitor->vm, id) >= 0)
 		return error_set(e, -EBUSY, "object '%s' is in use, can not be "
 				 "deleted", id);
 	*link = o->next;

@@ -23,7 +23,7 @@
 /* For one turn of the loop, which has other devices too. */
 #define TURN_PAGES	16384u
 #define CHAIN_COST_PAGES 64u		/* a chain counts for at least this */
-#define STATS_NS	UINT64_C(2000000000)
+#define STATS_NS	(BALLOON_STATS_SECONDS * UINT64_C(1000000000))
 
 /*
  * 5.5.2 numbers the reporting queue 4; drivers and devices number those there

@@ -15,6 +15,8 @@
 #include "virtio/device.h"
 
 #define BALLOON_PAGE_BYTES 4096u
+/* How often the driver is asked for statistics. */
+#define BALLOON_STATS_SECONDS 2
 
 /* What the device needs of its machine. */
 struct balloon_host {
@@ -64,7 +66,7 @@ uint32_t virtio_balloon_target(struct virtio_device *d);
 /* What it says it does without, which may be anything. */
 uint32_t virtio_balloon_actual(struct virtio_device *d);
 
-/* Any thread. The driver says it anew every other second. */
+/* Any thread. */
 uint64_t virtio_balloon_stat(struct virtio_device *d, enum balloon_stat which);
 
 #endif
