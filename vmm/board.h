@@ -57,7 +57,7 @@ struct pci_hotplug *board_pci_hotplug(struct board *b);
 /* NULL: none can come. */
 struct cpu_hotplug *board_cpu_hotplug(struct board *b);
 
-/* NULL: there are no slots for DIMMs, or nobody to plug them. */
+/* NULL: there are no slots for DIMMs. */
 struct mem_hotplug *board_mem_hotplug(struct board *b);
 
 /* Where the room for memory to come is (hot_memory.h), if there is any. */

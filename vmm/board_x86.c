@@ -160,7 +160,8 @@ static int create_platform(struct board *b, struct error *e)
 					 LAYOUT_CPU_HOTPLUG, b->ged,
 					 p->config->cpus.count, &p->cpu_eject,
 					 e);
-	if (!ret && p->hotplug && dimms_slots(&p->config->memory))
+	/* Even when nobody can plug any: a saved VM's guest may know them. */
+	if (!ret && dimms_slots(&p->config->memory))
 		ret = mem_hotplug_create(&b->mem_hotplug, p->mmio,
 					 LAYOUT_MEM_HOTPLUG, b->ged,
 					 &p->dimm_owner, e);
@@ -289,7 +290,7 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 		.serial = b->serial,
 		.pvpanic = true,
 		.hotplug = b->p.hotplug,
-		.dimm_slots = b->mem_hotplug ?
+		.dimm_slots = b->p.hotplug ?
 				      dimms_slots(&b->p.config->memory) : 0,
 	};
 
