@@ -584,7 +584,9 @@ int vm_memory_set(struct vm *vm, uint64_t bytes, struct error *e)
 void vm_memory_sizes(struct vm *vm, uint64_t *requested, uint64_t *plugged)
 {
 	*requested = vm->set_bytes;
-	*plugged = vm->mem.plugged;
+	/* Until it is set, it is what the VM started with. */
+	*plugged = vm->set_bytes ? vm->mem.plugged :
+				   vm->config.memory.size_bytes;
 }
 
 uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)

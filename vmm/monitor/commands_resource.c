@@ -29,7 +29,7 @@ static const struct {
 	{ "nic", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "share", OP_ADD | OP_REMOVE },
 	{ "pci", OP_ADD | OP_REMOVE },
-	{ "memory", OP_UPDATE },
+	{ "memory", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "cpu", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "cpu-group", OP_UPDATE },
 	{ "vsock", OP_ADD | OP_REMOVE | OP_UPDATE },
@@ -88,9 +88,10 @@ static struct json_object *get_memory(struct vm *vm)
 {
 	struct json_object *o = json_object_new_object();
 	uint64_t available = vm_balloon_stat(vm, BALLOON_STAT_AVAILABLE);
+	uint64_t requested, plugged;
 
-	put(o, "assigned", json_object_new_uint64(
-			vm_config(vm)->memory.size_bytes));
+	vm_memory_sizes(vm, &requested, &plugged);
+	put(o, "assigned", json_object_new_uint64(plugged));
 	/* Only the guest knows; the balloon tells. */
 	put(o, "available", available == BALLOON_STAT_UNKNOWN ? NULL :
 	    json_object_new_uint64(available));
