@@ -12,7 +12,7 @@ GUEST_KERNELS := generic cloud 6.12
 # What every guest loads, and what it has at hand. Debian's cloud kernel lacks some.
 GUEST_MODULES := virtio_pci virtio_blk virtio_console virtio_net virtio-rng button evdev ?pvpanic-pci ?pvpanic-mmio
 GUEST_EXTRA := ext4 squashfs overlay ?erofs ?9p ?9pnet_virtio loop virtio_balloon ?virtio_mem ?virtio_pmem ?nd_pmem ?dax_pmem
-TEST_EXTRA := ?vmw_vsock_virtio_transport ?vmgenid ?virtio_scsi af_packet
+TEST_EXTRA := ?brd ?vmw_vsock_virtio_transport ?vmgenid ?virtio_scsi af_packet
 
 build/kernels/%/vmlinuz:
 	@guest/fetch-kernel $*
