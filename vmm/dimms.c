@@ -253,6 +253,16 @@ int dimms_plug(struct dimms *d, struct dimm *dimm, struct error *e)
 	return 0;
 }
 
+static int make_memory(struct dimm *dimm, const struct dimm_spec *spec,
+		       struct error *e)
+{
+	const struct ram_range range = { dimm->base, dimm->len_bytes };
+	int ret = ram_create(&dimm->ram, &spec->backing, &range, 1, NULL, e);
+
+	return ret && spec->memdev ?
+		       error_prefix(e, ret, "memdev '%s'", spec->memdev) : ret;
+}
+
 int dimms_prepare(const struct dimms *d, const struct dimm_spec *spec,
 		  struct dimm **out, struct error *e)
 {
@@ -271,9 +281,7 @@ int dimms_prepare(const struct dimms *d, const struct dimm_spec *spec,
 	if (!ret)
 		ret = take_address(d, dimm, spec->base, e);
 	if (!ret)
-		ret = ram_create(&dimm->ram, &spec->backing,
-				 &(struct ram_range){ dimm->base, len }, 1,
-				 NULL, e);
+		ret = make_memory(dimm, spec, e);
 	if (ret) {
 		dimm_free(dimm);
 		return ret;

@@ -202,7 +202,7 @@ static int make_room(struct vm *vm, unsigned int n, const char *memdev,
 		ret = hot_memory_create_at(&memory, &lazy, m->base, n, vm->mem,
 					   &vm->kvm, e);
 	m->memory = memory;
-	return ret;
+	return ret ? error_prefix(e, ret, "memdev '%s'", memdev) : 0;
 }
 
 int vm_mem_add(struct vm *vm, struct device_spec spec, const char *memdev,

@@ -192,6 +192,7 @@ static void test_dimm_refusals_change_nothing(void **state)
 	s.has_slot = false;
 	s.backing.path = "/nowhere";
 	assert_true(dimms_prepare(f->d, &s, &dimm, &e) < 0);
+	assert_non_null(strstr(e.text, "'m'"));
 	s.backing.path = NULL;
 	assert_int_equal(dimms_prepare(f->d, &s, &dimm, &e), 0);
 	mock.fail = -ENOMEM;
