@@ -62,8 +62,8 @@ struct mem_hotplug *board_mem_hotplug(struct board *b);
 
 /* Where the room for memory to come is (hot_memory.h), if there is any. */
 gpa_t board_hot_memory_base(const struct board *b);
-/* The same for DIMMs (dimms.h). */
-gpa_t board_dimms_base(const struct board *b);
+/* The same for DIMMs (dimms.h); may be less than they could use. */
+void board_dimms_area(const struct board *b, gpa_t *base, uint64_t *len_bytes);
 
 /* Guest-physical addresses for persistent memory; may be none. */
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes);

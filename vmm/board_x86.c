@@ -31,6 +31,7 @@ struct board {
 	struct mem_hotplug *mem_hotplug;	/* the same */
 	struct pci *pci;
 	gpa_t hot_memory_base, dimms_base;
+	uint64_t dimms_bytes;
 	gpa_t pmem_base;
 	uint64_t pmem_bytes;
 };
@@ -63,6 +64,17 @@ static uint64_t mmio64_bytes(uint64_t available)
 	return half ? half : MMIO64_MIN_LEN;
 }
 
+/* Where addresses are few, at most half of them: virtio-mem has had its part. */
+static void place_dimms(struct board *b, gpa_t base, gpa_t limit)
+{
+	uint64_t room = dimms_room_bytes(&b->p.config->memory);
+	uint64_t half = base < limit ? (limit - base) / 2 : 0;
+
+	b->dimms_base = base;
+	b->dimms_bytes = room <= half ? room :
+					half & ~(LAYOUT_MMIO64_ALIGN - 1);
+}
+
 /* Above all RAM, within the guest's physical address width: room for memory to
  * come, the PCI window, then persistent memory. */
 static int place_windows(struct board *b, struct pci_windows *w,
@@ -83,8 +95,8 @@ static int place_windows(struct board *b, struct pci_windows *w,
 	b->hot_memory_base = end;
 	end += hot_memory_room_bytes(&p->config->memory);
 	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
-	b->dimms_base = end;
-	end += dimms_room_bytes(&p->config->memory);
+	place_dimms(b, end, limit);
+	end = b->dimms_base + b->dimms_bytes;
 	end = (end + LAYOUT_MMIO64_ALIGN - 1) & ~(LAYOUT_MMIO64_ALIGN - 1);
 	if (end > limit || limit - end < MMIO64_MIN_LEN)
 		return error_config(e, -EINVAL, "--memory: %llu MiB do not fit "
@@ -223,9 +235,10 @@ gpa_t board_hot_memory_base(const struct board *b)
 	return b->hot_memory_base;
 }
 
-gpa_t board_dimms_base(const struct board *b)
+void board_dimms_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)
 {
-	return b->dimms_base;
+	*base = b->dimms_base;
+	*len_bytes = b->dimms_bytes;
 }
 
 void board_pmem_area(const struct board *b, gpa_t *base, uint64_t *len_bytes)

@@ -268,6 +268,8 @@ static unsigned int io_threads(void)
 static int create_hot_memory(struct vm *vm, struct error *e)
 {
 	const struct config_memory *c = &vm->config->memory;
+	uint64_t len;
+	gpa_t base;
 	int ret;
 
 	if (!hot_memory_room_bytes(c))
@@ -277,10 +279,11 @@ static int create_hot_memory(struct vm *vm, struct error *e)
 				&vm->kvm, e);
 	vm->mems[0].vm = vm;
 	vm->mems[0].memory = vm->hot_memory;
-	return ret ? ret : dimms_create(&vm->dimms, dimms_slots(c),
-					board_dimms_base(vm->board),
-					dimms_room_bytes(c), vm->mem, &vm->kvm,
-					e);
+	if (ret)
+		return ret;
+	board_dimms_area(vm->board, &base, &len);
+	return dimms_create(&vm->dimms, dimms_slots(c), base, len, vm->mem,
+			    &vm->kvm, e);
 }
 
 /* As far as it was open; its content comes with the RAM's. */
