@@ -49,3 +49,8 @@ bench-p9: $(BUILD)/mote build/kernels/generic/vmlinuz build/guest/test-generic.c
 .PHONY: bench-save
 bench-save: $(BENCH_NEEDS) build/guest/vsock-tool test-host
 	tests/bench/bench build/bench save $(BENCH_SAVE_ARGS)
+
+# How quick the monitor is, and hot-plug, against QEMU.
+.PHONY: bench-monitor
+bench-monitor: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio test-host
+	tests/host/auto --icount --mem 4096 --timeout 900 -- /usr/bin/python3 tests/bench/monitor.py $(BENCH_ARGS)
