@@ -98,8 +98,12 @@ class Mote:
         if isinstance(data, str):
             data = data.encode()
         fd = self.terminal or self.process.stdin.fileno()
-        while data:
-            data = data[os.write(fd, data):]
+        try:
+            while data:
+                data = data[os.write(fd, data):]
+        except BrokenPipeError:
+            self.process.wait(10)
+            raise AssertionError(f"mote has ended ({self.process.returncode}):\n{self.transcript()}") from None
 
     def expect(self, pattern, timeout=BOOT_SECONDS, stream="out", start=0):
         """Waits until what was printed matches; returns the match."""

@@ -36,10 +36,13 @@ class Session:
         self.file.write(data)
         self.file.flush()
 
-    def reply(self, name, **arguments):
+    def reply(self, name, raw=None, **arguments):
+        """raw: arguments whose names are not words, or have an underscore of their own."""
         message = {"execute": name, "id": name}
+        arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
+        arguments.update(raw or {})
         if arguments:
-            message["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+            message["arguments"] = arguments
         self.send(json.dumps(message).encode() + b"\n")
         while True:
             answer = self.read()
@@ -48,8 +51,8 @@ class Session:
                 return answer
             self.events.append(answer)
 
-    def command(self, name, **arguments):
-        answer = self.reply(name, **arguments)
+    def command(self, name, raw=None, **arguments):
+        answer = self.reply(name, raw, **arguments)
         assert "return" in answer, answer
         return answer["return"]
 

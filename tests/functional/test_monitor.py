@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -202,6 +203,65 @@ def test_clients_that_leave_change_nothing(idle):
         s.file.close()
     assert Session(path).command("query-status")["running"] is True
     assert vm.process.poll() is None
+
+
+def busy_client(path, number, rounds, failures, image):
+    """Adds, looks, removes, pauses; every answer is its own."""
+    try:
+        s = Session(path)
+        for i in range(rounds):
+            s.command("device_add", driver="virtio-rng-pci", id=f"r{number}")
+            assert s.command("query-pci")
+            s.command("device_del", id=f"r{number}")
+            added = s.command("disk-add", path=str(image), readonly=True)
+            s.command("stop")
+            s.command("query-block")
+            s.command("cont")
+            s.command("disk-remove", id=added["id"])
+            while s.event("DEVICE_DELETED")["data"]["device"] != f"r{number}":
+                pass
+            assert s.command("query-status")["status"] in ("running", "paused")
+    except Exception as e:  # pylint: disable=broad-except
+        failures.append(repr(e))
+
+
+def test_clients_at_once_while_the_guest_resets_itself(mote, payload, tmp_path):
+    """Eight at work on a guest that starts and resets without end, others that die in the middle of a command."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    path = tmp_path / "m"
+    vm = mote("run", "-k", payload("mov $6, %al; mov $0xcf9, %dx; outb %al, %dx; 1: hlt; jmp 1b"), "--serial", "null", "--monitor", path)
+    watcher = Session(path)
+    watcher.event("RESET")
+
+    def held():
+        """Not the threads for disks, which stay."""
+        fds = f"/proc/{vm.process.pid}/fd"
+        links = [os.readlink(f"{fds}/{fd}") for fd in os.listdir(fds)]
+        return sum(link.startswith(("socket:", str(tmp_path))) for link in links), len(watcher.command("query-pci")[0]["devices"])
+
+    before = held()
+    failures = []
+    clients = [threading.Thread(target=busy_client, args=(path, i, 6, failures, image)) for i in range(8)]
+    for client in clients:
+        client.start()
+    while any(client.is_alive() for client in clients):
+        dying = Session(path)
+        dying.send(b'{"execute": "disk-remove", "arguments": {"path": "/nowhere"}}{"execute": "wait"}{"execute": "query-pc')
+        dying.file.close()
+        dying.socket.close()
+        time.sleep(0.05)
+    for client in clients:
+        client.join()
+    assert not failures
+    # A waiter of the last command may still be there; what they had is not.
+    for _ in range(100):
+        if held() == before:
+            break
+        time.sleep(0.1)
+    assert held() == before
+    assert watcher.command("quit") == {}
+    assert vm.wait(60) == 0
 
 
 def test_client_that_does_not_read_stops_nobody(idle):
