@@ -19,6 +19,7 @@ bench:
 	@$(AGAIN) bench-run
 	@$(AGAIN) bench-net
 	@$(AGAIN) bench-vsock
+	@$(AGAIN) bench-monitor
 	@$(AGAIN) bench-save
 
 bench-run: $(BENCH_NEEDS) test-host
