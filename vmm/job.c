@@ -89,13 +89,15 @@ int job_start(struct job **out, struct loop *loop, const struct job_ops *ops,
 		ret = loop_add(loop, &j->done, fd, EPOLLIN, on_done, j);
 	if (ret && fd >= 0)
 		close(fd);
+	/* The thread may look there. */
+	*out = j;
 	if (!ret)
 		ret = thread_start(&j->thread, 0, run, j);
 	if (ret) {
+		*out = NULL;
 		free_job(j);
 		return error_errno(e, ret, "thread");
 	}
-	*out = j;
 	return 0;
 }
 

@@ -23,7 +23,7 @@ struct job_ops {
 
 /* ---- main thread ---------------------------------------------------------- */
 
-/* loop is the main thread's. */
+/* loop is the main thread's. *out is set when work begins; NULL on failure. */
 int job_start(struct job **out, struct loop *loop, const struct job_ops *ops,
 	      void *opaque, struct error *e);
 /* Tells it, and does not wait. */

@@ -198,6 +198,7 @@ static void leave_out(struct vm_config *c)
 	c->monitor = (struct config_monitor){ .fd = -1 };
 	c->exit_report = NULL;
 	c->paused = false;
+	c->incoming = INCOMING_OFF;
 	c->log_level = LOG_WARN;
 	c->log_file = NULL;
 	c->kernel_cache = NULL;

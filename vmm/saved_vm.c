@@ -174,11 +174,16 @@ static int check_document(const struct saved_vm *s, struct error *e)
 
 /* ---- sections ------------------------------------------------------------- */
 
-static int check_sections(const struct saved_vm *s, struct error *e)
+/* The first ones are those of a stream as well. */
+#define STREAM_SECTIONS 4
+
+static int check_sections(const struct saved_vm *s, bool stream,
+			  struct error *e)
 {
-	static const char *const once[] = { TAG_SAVE, TAG_CONFIG, TAG_CPU,
-					    TAG_MACHINE, TAG_BOARD, TAG_MEMORY };
-	const size_t count = sizeof(once) / sizeof(once[0]);
+	static const char *const once[] = { TAG_CONFIG, TAG_CPU, TAG_MACHINE,
+					    TAG_BOARD, TAG_SAVE, TAG_MEMORY };
+	const size_t count = stream ? STREAM_SECTIONS :
+				      sizeof(once) / sizeof(once[0]);
 	size_t known = count;
 
 	for (size_t i = 0; i < count; i++)
@@ -382,7 +387,7 @@ static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
 			error_prefix(e, ret, "%s", s->path);
 	}
 	if (!ret)
-		ret = check_sections(s, e);
+		ret = check_sections(s, false, e);
 	if (!ret)
 		ret = read_identity(s, e);
 	if (!ret)
@@ -406,6 +411,32 @@ static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
 int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
 {
 	return open_one(out, path, 0, e);
+}
+
+int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
+			size_t len_bytes, struct error *e)
+{
+	struct saved_vm *s = calloc(1, sizeof(*s));
+	int ret;
+
+	if (!s)
+		return error_set(e, -ENOMEM, "out of memory");
+	s->memory_fd = -1;
+	s->path = strdup("stream");
+	ret = s->path ? state_view_init(&s->view, data, len_bytes, e) :
+			error_set(e, -ENOMEM, "out of memory");
+	if (!ret)
+		ret = check_sections(s, true, e);
+	if (!ret)
+		ret = read_config(s, e);
+	if (!ret)
+		ret = read_devices(s, e);
+	if (ret) {
+		saved_vm_close(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
 }
 
 void saved_vm_close(struct saved_vm *s)

@@ -261,18 +261,25 @@ static int load_memory(struct vm *vm, struct error *e)
 				  e);
 }
 
-int snapshot_load(struct vm *vm, struct error *e)
+int snapshot_load_state(struct vm *vm, struct error *e)
 {
-	int ret = load_memory(vm, e);
+	int ret;
 
-	if (ret)
-		return ret;
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_quiesce(vm->devices);
 	ret = load_processors(vm, e);
 	if (!ret)
 		ret = load_devices(vm, e);
 	pthread_mutex_unlock(&vm->machine_lock);
+	return ret;
+}
+
+int snapshot_load(struct vm *vm, struct error *e)
+{
+	int ret = load_memory(vm, e);
+
+	if (!ret)
+		ret = snapshot_load_state(vm, e);
 	if (!ret)
 		ret = vm_save_note_base(vm, vm->saved->identity.id, e);
 	if (!ret)

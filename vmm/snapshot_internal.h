@@ -82,6 +82,13 @@ struct saved_vm {
 	size_t device_count;
 };
 
+/*
+ * As saved_vm_open(), of the state in a stream: data, malloc()ed, is the caller's
+ * and must stay as long. Without the sections `save` and `memory`. Any thread.
+ */
+int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
+			size_t len_bytes, struct error *e);
+
 /* What went wrong with a section; ret is negative, returned. */
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e);

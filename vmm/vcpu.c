@@ -356,6 +356,16 @@ int vcpus_notes(struct vcpus *v, unsigned int index, struct state_writer *w)
 	return vcpu_model_notes(v->cpus[index].fd, index, w);
 }
 
+int vcpus_identify(struct vcpus *v, struct error *e)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; !ret && i < v->max; i++)
+		if (v->cpus[i].fd >= 0)
+			ret = vcpu_model_init(v->model, v->cpus[i].fd, i, e);
+	return ret;
+}
+
 int vcpus_load(struct vcpus *v, unsigned int index, struct state_reader *r,
 	       struct error *e)
 {

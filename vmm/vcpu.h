@@ -60,6 +60,8 @@ int vcpus_load(struct vcpus *v, unsigned int index, struct state_reader *r,
 	       struct error *e);
 /* Stopped: as vcpu_model_notes(). -errno */
 int vcpus_notes(struct vcpus *v, unsigned int index, struct state_writer *w);
+/* Before the first run: they are what the model is now. */
+int vcpus_identify(struct vcpus *v, struct error *e);
 /* Before the first run of what was loaded. */
 int vcpus_start_clocks(struct vcpus *v, struct error *e);
 

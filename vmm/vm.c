@@ -73,16 +73,19 @@ static int probe_kvm(struct vm *vm, struct error *e)
 
 static int create_memory(struct vm *vm, struct error *e)
 {
-	const struct config_memory *c = &vm->config->memory;
+	struct config_memory c = vm->config->memory;
 	struct ram_range ranges[RAM_MAX_RANGES];
-	unsigned int count = board_ram_ranges(c->size_bytes, ranges);
+	unsigned int count = board_ram_ranges(c.size_bytes, ranges);
 	int ret;
 
+	/* What is in a file is what the VM had that comes in. */
+	if (vm->config->incoming != INCOMING_OFF && c.path && !c.share)
+		c.saved = true;
 	ret = guest_mem_create(&vm->mem);
 	if (ret)
 		return error_errno(e, ret, "guest memory");
-	ret = ram_create(&vm->ram, c, ranges, count, vm->mem, e);
-	return c->path ? error_of_named(e, ret) : ret;
+	ret = ram_create(&vm->ram, &c, ranges, count, vm->mem, e);
+	return c.path ? error_of_named(e, ret) : ret;
 }
 
 /*
@@ -361,6 +364,14 @@ int vm_load(struct vm *vm, struct error *e)
 	return ret ? ret : vcpus_boot(vm->vcpus, &entry, e);
 }
 
+/* RAM and what is in devices and processors come with migrate-incoming. */
+static int await_incoming(struct vm *vm, struct error *e)
+{
+	(void)e;
+	vm->state = VM_INMIGRATE;
+	return 0;
+}
+
 typedef int (*build_step)(struct vm *vm, struct error *e);
 
 static int create(struct vm **out, const struct vm_config *c,
@@ -381,7 +392,15 @@ static int create(struct vm **out, const struct vm_config *c,
 		create_chardevs, create_board, create_pmem, restore_hot_memory,
 		create_devices, create_vcpus, snapshot_load, NULL,
 	};
-	const build_step *step = saved ? restore : boot;
+	static const build_step incoming[] = {
+		probe_kvm, create_memory, create_kvm, attach_memory,
+		create_buses, vm_life_init, vm_devices_init, vm_cpus_init,
+		vm_dimms_init, vm_reports_init, vm_memory_init,
+		create_chardevs, create_board, create_pmem, create_hot_memory,
+		create_devices, create_vcpus, await_incoming, NULL,
+	};
+	const build_step *step = saved ? restore :
+				 c->incoming != INCOMING_OFF ? incoming : boot;
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int ret = 0;
 
@@ -433,6 +452,7 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	vm_dump_deinit(vm);
+	vm_migration_deinit(vm);
 	end_preload(vm, &ignored);
 	vm_save_deinit(vm);
 	vcpus_destroy(vm->vcpus);

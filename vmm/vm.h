@@ -26,6 +26,9 @@ enum vm_state {
 	VM_SHUTDOWN,		/* ended; the process is about to leave */
 	VM_PANICKED,		/* --on-panic pause */
 	VM_SAVING,		/* paused for as long as its memory is written */
+	VM_FINISH_MIGRATE,	/* the same, for another process */
+	VM_POSTMIGRATE,		/* there it is now, too */
+	VM_INMIGRATE,		/* it has not come in yet */
 };
 
 /* Why a VM ended: the exit report's kind. */
@@ -62,6 +65,7 @@ enum vm_event {
 	VM_EVENT_BALLOON_CHANGE,	/* vm_memory.h */
 	VM_EVENT_MEMORY_CHANGE,		/* vm_memory.h */
 	VM_EVENT_DUMP_COMPLETED,	/* dump.h */
+	VM_EVENT_MIGRATION,		/* migrate.h */
 	VM_EVENT_REPORT,		/* vm_report(); reason: the id, or NULL */
 	VM_EVENT_UNPLUG_REFUSED,	/* the same, of what it was to let go */
 };

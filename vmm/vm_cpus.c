@@ -17,7 +17,7 @@
 
 static bool guest_knows(const struct vm *vm)
 {
-	return vm->state != VM_PRELAUNCH;
+	return vm->state != VM_PRELAUNCH && vm->state != VM_INMIGRATE;
 }
 
 static int check_state(const struct vm *vm, struct error *e)

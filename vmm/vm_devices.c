@@ -27,7 +27,7 @@
 /* Not before the guest runs: then there is nobody to tell. */
 static bool guest_knows(const struct vm *vm)
 {
-	return vm->state != VM_PRELAUNCH;
+	return vm->state != VM_PRELAUNCH && vm->state != VM_INMIGRATE;
 }
 
 static int check_state(const struct vm *vm, struct error *e)

@@ -8,7 +8,7 @@
 
 bool vm_is_held(const struct vm *vm)
 {
-	return vm->state == VM_SAVING;
+	return vm->state == VM_SAVING || vm->state == VM_FINISH_MIGRATE;
 }
 
 int vm_check_hold(const struct vm *vm, const char *what, struct error *e)
@@ -17,7 +17,7 @@ int vm_check_hold(const struct vm *vm, const char *what, struct error *e)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "%s: the VM's memory is being written "
 				       "already", what);
-	if (vm->state == VM_SHUTDOWN)
+	if (vm->state == VM_SHUTDOWN || vm->state == VM_INMIGRATE)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "%s: the VM is %s", what,
 				       vm_state_name(vm->state));

@@ -129,6 +129,8 @@ struct vm {
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
 	struct vm_dump *dump;	/* NULL: never dumped */
+	struct vm_migration *migration;	/* NULL: never asked about */
+	bool run_incoming;	/* once it has come in, if it ran over there */
 
 	bool tables_stale;	/* devices have changed before the first run */
 };
@@ -155,8 +157,9 @@ int vm_check_hold(const struct vm *vm, const char *what, struct error *e);
 void vm_release(struct vm *vm);
 bool vm_is_held(const struct vm *vm);
 
-/* dump.c: the end of what is under way. */
+/* dump.c, migrate.c: the end of what is under way. */
 void vm_dump_deinit(struct vm *vm);
+void vm_migration_deinit(struct vm *vm);
 
 /* vm_devices.c */
 int vm_devices_init(struct vm *vm, struct error *e);
@@ -260,6 +263,8 @@ size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts);
 /* snapshot.c: steps of making a VM from vm->saved. */
 int snapshot_load_cpu(struct vm *vm, struct error *e);
 int snapshot_load(struct vm *vm, struct error *e);
+/* The part of it that is neither RAM nor what a CPU is. */
+int snapshot_load_state(struct vm *vm, struct error *e);
 
 /* Loads the kernel and puts the boot vCPU at its entry. vm.c */
 int vm_load(struct vm *vm, struct error *e);

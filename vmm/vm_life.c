@@ -272,6 +272,9 @@ const char *vm_state_name(enum vm_state state)
 		[VM_SHUTDOWN] = "shutdown",
 		[VM_PANICKED] = "guest-panicked",
 		[VM_SAVING] = "save-vm",
+		[VM_FINISH_MIGRATE] = "finish-migrate",
+		[VM_POSTMIGRATE] = "postmigrate",
+		[VM_INMIGRATE] = "inmigrate",
 	};
 
 	return names[state];
@@ -323,6 +326,10 @@ int vm_stop(struct vm *vm, struct error *e)
 	case VM_PRELAUNCH:
 	case VM_PAUSED:
 	case VM_PANICKED:
+	case VM_POSTMIGRATE:
+		return 0;
+	case VM_INMIGRATE:
+		vm->run_incoming = false;
 		return 0;
 	case VM_RUNNING:
 		break;
@@ -353,7 +360,11 @@ int vm_cont(struct vm *vm, struct error *e)
 		vm->tables_stale = false;
 		clock_gettime(CLOCK_REALTIME, &vm->report.started);
 		break;
+	case VM_INMIGRATE:
+		vm->run_incoming = true;
+		return 0;
 	case VM_PAUSED:
+	case VM_POSTMIGRATE:
 		ret = check_template(vm, "cont", e);
 		if (!ret)
 			ret = vcpus_start_clocks(vm->vcpus, e);
@@ -380,7 +391,8 @@ int vm_cont(struct vm *vm, struct error *e)
 
 int vm_powerdown(struct vm *vm, struct error *e)
 {
-	if (vm->state == VM_SHUTDOWN || vm->state == VM_PANICKED)
+	if (vm->state == VM_SHUTDOWN || vm->state == VM_PANICKED ||
+	    vm->state == VM_INMIGRATE || vm->state == VM_FINISH_MIGRATE)
 		return wrong_state(vm, "system_powerdown", e);
 	board_power_button(vm->board);
 	vm_emit(vm, VM_EVENT_POWERDOWN, false, NULL);
@@ -393,10 +405,11 @@ int vm_reset(struct vm *vm, struct error *e)
 
 	if (ret)
 		return ret;
-	if (vm->state == VM_SHUTDOWN || vm_is_held(vm))
+	if (vm->state == VM_SHUTDOWN || vm->state == VM_INMIGRATE ||
+	    vm_is_held(vm))
 		return wrong_state(vm, "system_reset", e);
 	/* QEMU, too, leaves a panicked guest paused after a reset. */
-	if (vm->state == VM_PANICKED)
+	if (vm->state == VM_PANICKED || vm->state == VM_POSTMIGRATE)
 		vm->state = VM_PAUSED;
 	reset(vm, false);
 	return 0;
@@ -406,7 +419,8 @@ int vm_inject_nmi(struct vm *vm, struct error *e)
 {
 	int ret;
 
-	if (vm->state == VM_SHUTDOWN)
+	if (vm->state == VM_SHUTDOWN || vm->state == VM_INMIGRATE ||
+	    vm->state == VM_FINISH_MIGRATE)
 		return wrong_state(vm, "inject-nmi", e);
 	vcpus_stop(vm->vcpus);
 	ret = vcpus_inject_nmi(vm->vcpus, e);

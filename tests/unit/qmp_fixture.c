@@ -958,6 +958,49 @@ struct json_object *client_result(struct client *c)
 	return result;
 }
 
+int vm_migrate(struct vm *vm, const char *uri, struct error *e)
+{
+	if (refused(vm, "migrate", e))
+		return -EPERM;
+	snprintf(vm->migrate_uri, sizeof(vm->migrate_uri), "%s", uri);
+	vm->migrate = (struct vm_migrate_info){
+		.status = VM_MIGRATE_ACTIVE, .total = 8 << 20, .done = 6 << 20,
+		.sent = 1 << 20, .setup_ms = 1, .total_ms = 3000,
+	};
+	return 0;
+}
+
+int vm_migrate_incoming(struct vm *vm, const char *uri, struct error *e)
+{
+	return vm_migrate(vm, uri, e);
+}
+
+void vm_migrate_cancel(struct vm *vm)
+{
+	vm->migrate.status = VM_MIGRATE_CANCELLED;
+}
+
+void vm_migrate_info(const struct vm *vm, struct vm_migrate_info *out)
+{
+	*out = vm->migrate;
+}
+
+void vm_migrate_capabilities(const struct vm *vm,
+			     struct vm_migrate_capabilities *out)
+{
+	*out = vm->capabilities;
+}
+
+int vm_migrate_set_capabilities(struct vm *vm,
+				const struct vm_migrate_capabilities *c,
+				struct error *e)
+{
+	if (refused(vm, "migrate-set-capabilities", e))
+		return -EPERM;
+	vm->capabilities = *c;
+	return 0;
+}
+
 int vm_dump(struct vm *vm, const struct vm_dump_params *p, struct error *e)
 {
 	if (!p->uri)

@@ -12,6 +12,7 @@
 #include <json-c/json.h>
 
 #include "dump.h"
+#include "migrate.h"
 #include "monitor/monitor.h"
 #include "vm.h"
 #include "vm_devices.h"
@@ -61,6 +62,9 @@ struct vm {
 		int nr;
 		bool console;
 	} port;			/* the last one; id "": none */
+	struct vm_migrate_info migrate;
+	struct vm_migrate_capabilities capabilities;
+	char migrate_uri[64];
 	struct vm_dump_status dump;
 	uint64_t dump_begin, dump_bytes;
 	struct config_net nic;	/* that nic-update gave, strings copied */

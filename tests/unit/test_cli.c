@@ -370,7 +370,8 @@ static const struct {
 	{ { "--balloon", "deflate-on-om=on" },
 	  { "--balloon", "'deflate-on-om'", "'deflate-on-oom'" } },
 	{ { "--balloon=maybe" }, { "--balloon", "'maybe'" } },
-	{ { "--incoming", "defer" }, { "--incoming", "not supported" } },
+	{ { "--incoming", "now" }, { "--incoming", "'now'" } },
+	{ { "--incoming", "defer" }, { "--incoming", "--monitor" } },
 	{ { "--disk-controllers=5" }, { "--disk-controllers", "'5'" } },
 	{ { "--disk-controllers=x" }, { "--disk-controllers", "'x'" } },
 	{ { "--disk-controllers=" }, { "--disk-controllers", "''" } },
@@ -538,8 +539,6 @@ static void test_cli_help_names_every_option_and_no_other(void **state)
 	/* What does not work is named at the end, as such. */
 	planned = strstr(text, "Not in this version");
 	assert_non_null(planned);
-	assert_non_null(strstr(planned, "--incoming"));
-	assert_true(strstr(text, "--incoming") > planned);
 	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
 		if (strlen(line) > 80)
 			fail_msg("longer than 80: %s", line);

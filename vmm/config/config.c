@@ -536,6 +536,15 @@ static int check_uuid(struct vm_config *c, struct error *e)
 	return 0;
 }
 
+static int check_incoming(const struct vm_config *c, struct error *e)
+{
+	if (c->incoming == INCOMING_OFF || c->monitor.path ||
+	    c->monitor.fd >= 0)
+		return 0;
+	return error_config(e, -EINVAL, "--incoming: without --monitor nothing "
+			    "can come in");
+}
+
 int config_validate(struct vm_config *c, struct error *e)
 {
 	int ret = check_memory(&c->memory, e);
@@ -552,6 +561,8 @@ int config_validate(struct vm_config *c, struct error *e)
 		ret = check_boot(c, e);
 	if (!ret)
 		ret = check_consoles(c, e);
+	if (!ret)
+		ret = check_incoming(c, e);
 	if (!ret)
 		ret = check_vsock(c, e);
 	if (!ret)

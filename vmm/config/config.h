@@ -146,6 +146,7 @@ struct config_monitor {
 	int fd;			/* -1: none; an inherited listening socket */
 };
 
+enum config_incoming { INCOMING_OFF, INCOMING_DEFER };
 enum config_on_reboot { ON_REBOOT_REBOOT, ON_REBOOT_EXIT };
 enum config_on_panic { ON_PANIC_EXIT, ON_PANIC_PAUSE };
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -184,6 +185,7 @@ struct vm_config {
 	char *exit_report;
 	bool exit_port;
 	bool paused;
+	enum config_incoming incoming;	/* made by migrate-incoming */
 	enum config_on_reboot on_reboot;
 	enum config_on_panic on_panic;
 	enum log_level log_level;

@@ -17,6 +17,7 @@
 #include "config/option_net.h"
 #include "config/option_pmem.h"
 
+static const char *const incoming_kinds[] = { "off", "defer", NULL };
 static const char *const reboot_actions[] = { "reboot", "exit", NULL };
 static const char *const panic_actions[] = { "exit", "pause", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug",
@@ -126,6 +127,8 @@ static const struct field plain[] = {
 	FIELD(vm_config, FIELD_STRING, exit_report, .name = "exit-report"),
 	FIELD(vm_config, FIELD_BOOL, exit_port, .name = "exit-port"),
 	FIELD(vm_config, FIELD_BOOL, paused, .name = "paused"),
+	FIELD(vm_config, FIELD_ENUM, incoming, .name = "incoming",
+	      .names = incoming_kinds),
 	FIELD(vm_config, FIELD_ENUM, on_reboot, .name = "on-reboot",
 	      .names = reboot_actions),
 	FIELD(vm_config, FIELD_ENUM, on_panic, .name = "on-panic",
@@ -280,6 +283,10 @@ const struct option options[] = {
 	{ .name = "paused", .key = "paused",
 	  .help = "make everything, run nothing until the monitor's cont",
 	  .set = set_plain, .get = get_plain },
+	{ .name = "incoming", .key = "incoming", .argument = "defer",
+	  .help = "wait for the monitor's migrate-incoming, which says where the\n"
+		  "VM comes from that another mote has sent",
+	  .set = set_plain, .get = get_plain },
 	{ .name = "on-reboot", .key = "on-reboot", .argument = "reboot|exit",
 	  .help = "what a reboot of the guest does; default reboot",
 	  .set = set_plain, .get = get_plain },
@@ -318,7 +325,7 @@ const struct option *option_by_key(const char *key)
 }
 
 const char *const options_planned[] = {
-	"incoming", NULL,
+	NULL,
 };
 
 bool option_is_planned(const char *name)

@@ -33,6 +33,7 @@ const struct command_group *const command_groups[] = {
 	&qom_commands,
 	&save_commands,
 	&dump_commands,
+	&migrate_commands,
 	&cpu_commands,
 	&chardev_commands,
 	NULL,

@@ -213,6 +213,9 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 			broadcast(m, "MEMORY_DEVICE_SIZE_CHANGE", data);
 		wait_memory_changed(m);
 		break;
+	case VM_EVENT_MIGRATION:
+		broadcast(m, "MIGRATION", migrate_event_json(m->vm));
+		break;
 	case VM_EVENT_DUMP_COMPLETED:
 		broadcast(m, "DUMP_COMPLETED", dump_completed(m->vm));
 		wait_dump_ended(m);

@@ -166,6 +166,7 @@ extern const struct command_group memory_commands;
 extern const struct command_group qom_commands;
 extern const struct command_group save_commands;
 extern const struct command_group dump_commands;
+extern const struct command_group migrate_commands;
 extern const struct command_group cpu_commands;
 extern const struct command_group chardev_commands;
 
@@ -210,6 +211,9 @@ void query_block_put_device(struct json_object *o, const struct device *d);
 void query_block_put_node(struct json_object *o, const struct device *d);
 /* commands_block_stats.c: a disk's counters in stats. */
 void disk_put_counters(struct json_object *o, const struct device *d);
+/* commands_migrate.c: what MIGRATION tells. */
+struct json_object *migrate_event_json(struct vm *vm);
+
 /* commands_dump.c: the result of query-dump. */
 struct vm_dump_status;
 struct json_object *dump_status_json(const struct vm_dump_status *status);

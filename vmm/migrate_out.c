@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Sending a VM. work() runs on the job's thread, the rest on the main one. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "migrate_internal.h"
+#include "snapshot_internal.h"
+
+static int work(struct job *j, void *opaque, struct error *e)
+{
+	struct vm_migration *m = opaque;
+	int ret;
+
+	channel_set_cancel(m->channel, job_cancel_fd(j));
+	ret = stream_write_header(m->channel, &m->header, m->state);
+	if (!ret)
+		ret = stream_write_memory(m->channel, m->parts, m->part_count,
+					  migration_progress, m);
+	return channel_finish(m->channel, ret, e);
+}
+
+static void done(void *opaque, int ret, const struct error *e)
+{
+	struct vm_migration *m = opaque;
+	struct vm *vm = m->vm;
+
+	if (ret) {
+		vm_release(vm);
+	} else {
+		vm->state = VM_POSTMIGRATE;
+		/* Others use its RAM from now on. */
+		vm->is_template = vm->is_template || m->header.shared;
+	}
+	migration_end(m, ret, e);
+}
+
+static int check(const struct vm *vm, struct error *e)
+{
+	if (vm->state != VM_RUNNING && vm->state != VM_PAUSED &&
+	    vm->state != VM_POSTMIGRATE)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "migrate: the VM is %s",
+				       vm_state_name(vm->state));
+	if (dimms_bytes(vm->dimms) ||
+	    (vm->hot_memory && hot_memory_open_bytes(vm->hot_memory)))
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "migrate: a VM to which memory was added "
+				       "cannot be sent");
+	return vm_check_hold(vm, "migrate", e);
+}
+
+/* All but RAM, as a state file. */
+static int encode(struct vm_migration *m, struct error *e)
+{
+	struct vm *vm = m->vm;
+	struct state_file *f = NULL;
+	char *config = NULL;
+	size_t len = 0;
+	int ret = save_config_text(vm->config, vm->devices, &config, e);
+
+	if (!ret && state_file_create(&f))
+		ret = error_set(e, -ENOMEM, "out of memory");
+	if (!ret)
+		ret = snapshot_save(vm, f, config, e);
+	if (!ret) {
+		ret = state_file_encode(f, &m->state, &len);
+		if (ret)
+			error_errno(e, ret, "state");
+	}
+	m->header.state_bytes = len;
+	state_file_destroy(f);
+	free(config);
+	return ret;
+}
+
+static int start(struct vm_migration *m, struct error *e)
+{
+	static const struct job_ops ops = { work, done };
+	struct vm *vm = m->vm;
+	int ret;
+
+	/* What it has asked for would be lost over there. */
+	if (atomic_load(&vm->requests))
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "migrate: the guest has just asked to be "
+				       "reset or to end");
+	m->header = (struct stream_header){
+		.running = vm->held_state == VM_RUNNING,
+		.shared = m->capabilities.ignore_shared &&
+			  ram_shared_file(vm->ram),
+	};
+	ret = encode(m, e);
+	if (ret)
+		return ret;
+	if (!m->header.shared)
+		migration_set_parts(m);
+	ret = migration_work(m, &ops, e);
+	if (!ret)
+		migration_set_status(m, VM_MIGRATE_ACTIVE);
+	return ret;
+}
+
+int vm_migrate(struct vm *vm, const char *uri, struct error *e)
+{
+	struct vm_migration *m;
+	struct channel *c;
+	int ret = migration_get(vm, &m, e);
+
+	if (!ret)
+		ret = check(vm, e);
+	if (!ret)
+		ret = channel_open(&c, uri, CHANNEL_OUT, e);
+	if (ret)
+		return ret;
+	ret = vm_hold(vm, VM_FINISH_MIGRATE, "migrate", e);
+	if (ret) {
+		channel_close(c);
+		return ret;
+	}
+	migration_begin(m, c);
+	ret = start(m, e);
+	if (ret) {
+		vm_release(vm);
+		migration_end(m, ret, e);
+	}
+	return ret;
+}
