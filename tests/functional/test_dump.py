@@ -40,7 +40,7 @@ class Core:
 
 
 def gdb_registers(path):
-    done = subprocess.run(["gdb", "-nx", "-batch", "-ex", "info threads", "-ex", "thread 1", "-ex", "info registers", path],
+    done = subprocess.run(["gdb", "-nx", "-batch", "-ex", "info threads", "-ex", "thread 1", "-ex", "info registers", "-c", path],
                           capture_output=True, text=True, timeout=120)
     assert "rip" in done.stdout, done.stdout + done.stderr
     return done.stdout, dict(re.findall(r"^(\w+)\s+(0x[0-9a-f]+)", done.stdout, re.M))
