@@ -51,11 +51,13 @@ void block_bounce(const struct block_file *f, struct block_request *r)
 
 void block_unbounce(struct block_request *r)
 {
-	const uint8_t *from = r->memory, *end = from + r->memory_bytes;
 	bool copy = r->op == BLOCK_READ && !r->result;
+	const uint8_t *from, *end;
 
 	if (!r->bounced)
 		return;
+	from = r->memory;
+	end = from + r->memory_bytes;
 	for (struct iovec *iov = r->bounced; copy && from < end; iov++) {
 		memcpy(iov->iov_base, from, iov->iov_len);
 		from += iov->iov_len;
