@@ -102,6 +102,17 @@ static struct device *device_new(const struct device_spec *spec)
 	return device;
 }
 
+static bool has_memory(enum device_type type)
+{
+	return type == DEVICE_PMEM;
+}
+
+static void tell_memory_changed(struct devices *d)
+{
+	for (struct device *i = d->first; i; i = i->next)
+		virtio_device_memory_changed(virtio_pci_device(i->pci));
+}
+
 /* From here on the guest sees it. */
 static int plug(struct devices *d, struct device *device,
 		struct virtio_device *v, const struct device_spec *spec,
@@ -115,6 +126,8 @@ static int plug(struct devices *d, struct device *device,
 		virtio_device_quiesce(v);
 	ret = virtio_pci_create(&device->pci, v, p->pci, p->irq, p->kvm,
 				spec->bus, spec->slot, e);
+	if (!ret && has_memory(spec->type))
+		tell_memory_changed(d);
 	pthread_mutex_unlock(p->machine_lock);
 	return ret;
 }
@@ -167,8 +180,7 @@ void devices_begin_memory(struct devices *d)
 
 void devices_end_memory(struct devices *d)
 {
-	for (struct device *i = d->first; i; i = i->next)
-		virtio_device_memory_changed(virtio_pci_device(i->pci));
+	tell_memory_changed(d);
 	guest_mem_forget(d->p.mem);
 	if (!d->was_quiesced)
 		devices_resume(d);
@@ -176,7 +188,7 @@ void devices_end_memory(struct devices *d)
 
 void devices_remove(struct devices *d, struct device *device)
 {
-	bool memory = device->type == DEVICE_PMEM;
+	bool memory = has_memory(device->type);
 	struct device **link = &d->first;
 
 	while (*link != device)

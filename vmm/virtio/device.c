@@ -356,6 +356,8 @@ static void find_on_loop(void *opaque)
 	struct move *m = opaque;
 	struct virtio_device *d = m->d;
 
+	if (m->loop == d->loop && d->info->ops->memory_changed)
+		d->info->ops->memory_changed(d);
 	for (unsigned int i = 0; !m->ret && i < d->queue_count; i++)
 		if (moves(m, i))
 			m->ret = virtqueue_find_again(d->queues[i].vq,

@@ -70,6 +70,9 @@ struct virtio_device_ops {
 	/* Where queue interrupts go has changed (queue_eventfd below), while
 	 * active. NULL: no matter. */
 	void (*interrupts_changed)(struct virtio_device *d);
+	/* Guest memory came or went, while active. NULL: d->mem is always asked
+	 * anew. */
+	void (*memory_changed)(struct virtio_device *d);
 	/* Frees the device and what it owns; it is reset by then. */
 	void (*destroy)(struct virtio_device *d);
 };
@@ -209,7 +212,7 @@ void virtio_queues_call(struct virtio_device *d,
 void virtio_device_quiesce(struct virtio_device *d);
 void virtio_device_resume(struct virtio_device *d);
 void virtio_device_reset(struct virtio_device *d);
-/* While quiesced: guest memory came or went. A device with a ring in what is
+/* Guest memory came or, while quiesced, went. A device with a ring in what is
  * gone is broken. */
 void virtio_device_memory_changed(struct virtio_device *d);
 

@@ -151,6 +151,14 @@ static void net_interrupts_changed(struct virtio_device *d)
 		net_vhost_rewire(n->pairs[i]);
 }
 
+static void net_memory_changed(struct virtio_device *d)
+{
+	struct virtio_net *n = to_net(d);
+
+	for (unsigned int i = 0; n->vhost && i < n->pair_count; i++)
+		net_vhost_set_memory(n->pairs[i]);
+}
+
 /* ---- machine lock -------------------------------------------------------- */
 
 static void net_config_read(struct virtio_device *d, uint32_t offset,
@@ -227,6 +235,7 @@ static const struct virtio_device_ops net_ops = {
 	.resume = net_resume,
 	.reset = net_reset,
 	.interrupts_changed = net_interrupts_changed,
+	.memory_changed = net_memory_changed,
 	.save = net_save,
 	.load = net_load,
 	.destroy = net_destroy,

@@ -182,5 +182,7 @@ int net_vhost_start(struct net_pair *p);
 void net_vhost_stop(struct net_pair *p);
 /* The transport's vectors have changed. */
 void net_vhost_rewire(struct net_pair *p);
+/* Guest memory has. */
+void net_vhost_set_memory(struct net_pair *p);
 
 #endif

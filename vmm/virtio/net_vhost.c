@@ -114,3 +114,9 @@ void net_vhost_rewire(struct net_pair *p)
 		if (vhost_queue_rewire(&p->vhost, &p->vhost_queues[i], i))
 			net_broken(p->net);
 }
+
+void net_vhost_set_memory(struct net_pair *p)
+{
+	if (p->vhost_running && vhost_set_memory(&p->vhost, p->net->dev.mem))
+		net_broken(p->net);
+}

@@ -11,6 +11,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+/* As many all kernels take. */
+#define REGIONS		64u
+
 static int control(const struct vhost *v, unsigned long request, void *arg)
 {
 	return ioctl(v->fd, request, arg) < 0 ? -errno : 0;
@@ -65,9 +68,40 @@ static bool in_log(const struct guest_mem_log *log,
 			       log->pages;
 }
 
-static int set_memory(const struct vhost *v, const struct guest_mem *mem,
-		      const struct guest_mem_log *log)
+static void add_region(struct vhost_memory *table,
+		       const struct guest_mem_region *r)
 {
+	struct vhost_memory_region *next = &table->regions[table->nregions];
+	struct vhost_memory_region region = {
+		.guest_phys_addr = r->base,
+		.memory_size = r->len_bytes,
+		.userspace_addr = (uintptr_t)r->host,
+	};
+
+	/* Memory that grew in steps is still one. */
+	if (table->nregions &&
+	    next[-1].guest_phys_addr + next[-1].memory_size == r->base &&
+	    next[-1].userspace_addr + next[-1].memory_size ==
+		    region.userspace_addr) {
+		next[-1].memory_size += r->len_bytes;
+	} else {
+		*next = region;
+		table->nregions++;
+	}
+}
+
+static void all_written(const struct guest_mem *mem)
+{
+	const struct guest_mem_region *r;
+
+	for (size_t i = 0; (r = guest_mem_region(mem, i)); i++)
+		guest_mem_written(mem, r->base, r->len_bytes);
+}
+
+int vhost_set_memory(const struct vhost *v, const struct guest_mem *mem)
+{
+	const struct guest_mem_log *log = v->logs ? guest_mem_get_log(mem) :
+						    NULL;
 	const struct guest_mem_region *r;
 	struct vhost_memory *table;
 	size_t count = 0;
@@ -78,19 +112,19 @@ static int set_memory(const struct vhost *v, const struct guest_mem *mem,
 	table = calloc(1, sizeof(*table) + count * sizeof(*table->regions));
 	if (!table)
 		return -ENOMEM;
-	for (size_t i = 0; i < count && (r = guest_mem_region(mem, i)); i++) {
-		struct vhost_memory_region region = {
-			.guest_phys_addr = r->base,
-			.memory_size = r->len_bytes,
-			.userspace_addr = (uintptr_t)r->host,
-		};
-
-		/* The kernel knows no difference between them. */
+	for (size_t i = 0; i < count && (r = guest_mem_region(mem, i)); i++)
+		/* The kernel knows no difference between what may be written
+		 * and what may not. */
 		if (!r->readonly && in_log(log, r))
-			table->regions[table->nregions++] = region;
-	}
+			add_region(table, r);
 	ret = control(v, VHOST_SET_MEM_TABLE, table);
+	if (ret == -E2BIG && table->nregions > REGIONS) {
+		table->nregions = REGIONS;
+		ret = control(v, VHOST_SET_MEM_TABLE, table);
+	}
 	free(table);
+	if (!v->logs)
+		all_written(mem);
 	return ret;
 }
 
@@ -102,16 +136,7 @@ static int set_log(const struct vhost *v, struct guest_mem_log *log)
 	return control(v, VHOST_SET_LOG_BASE, &base);
 }
 
-static void all_written(const struct guest_mem *mem)
-{
-	const struct guest_mem_region *r;
-
-	for (size_t i = 0; (r = guest_mem_region(mem, i)); i++)
-		guest_mem_written(mem, r->base, r->len_bytes);
-}
-
-int vhost_prepare(const struct vhost *v, const struct virtio_device *d,
-		  bool logs)
+int vhost_prepare(struct vhost *v, const struct virtio_device *d, bool logs)
 {
 	struct guest_mem_log *log = guest_mem_get_log(d->mem);
 	uint64_t features, can;
@@ -120,13 +145,12 @@ int vhost_prepare(const struct vhost *v, const struct virtio_device *d,
 	if (ret)
 		return ret;
 	features = can & d->features;
-	if (log && logs && can & UINT64_C(1) << VHOST_F_LOG_ALL) {
+	if (log && logs && can & UINT64_C(1) << VHOST_F_LOG_ALL)
 		features |= UINT64_C(1) << VHOST_F_LOG_ALL;
-	} else {
-		all_written(d->mem);
+	else
 		log = NULL;
-	}
-	ret = set_memory(v, d->mem, log);
+	v->logs = log;
+	ret = vhost_set_memory(v, d->mem);
 	if (!ret && log)
 		ret = set_log(v, log);
 	return ret ? ret : control(v, VHOST_SET_FEATURES, &features);

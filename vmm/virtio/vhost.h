@@ -23,6 +23,7 @@ struct vhost_queue {
 
 struct vhost {
 	int fd;
+	bool logs;		/* since vhost_prepare(): into guest_mem's log */
 };
 
 #define VHOST_INIT { .fd = -1 }
@@ -38,8 +39,14 @@ int vhost_features(const struct vhost *v, uint64_t *features);
  * as it is now, with guest_mem's log. logs: this kind tells what it writes; for
  * one that does not, everything counts as written.
  */
-int vhost_prepare(const struct vhost *v, const struct virtio_device *d,
-		  bool logs);
+int vhost_prepare(struct vhost *v, const struct virtio_device *d, bool logs);
+/*
+ * The guest's memory anew, while queues run. The kernel takes a limited number of
+ * regions (its module parameter max_mem_regions, 64): with more, those at the
+ * highest addresses are missing, which is persistent memory. A driver that puts
+ * a buffer there waits for it for ever.
+ */
+int vhost_set_memory(const struct vhost *v, const struct guest_mem *mem);
 
 /*
  * Queue at of the kernel's is queue index of d, enabled and external: hands its

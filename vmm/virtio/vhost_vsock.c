@@ -143,6 +143,14 @@ static void vhost_interrupts_changed(struct virtio_device *d)
 			virtio_device_broken(d);
 }
 
+static void vhost_memory_changed(struct virtio_device *d)
+{
+	struct vhost_vsock *s = to_vhost(d);
+
+	if (!s->stopped && vhost_set_memory(&s->vhost, d->mem))
+		virtio_device_broken(d);
+}
+
 /* See vsock_load(). */
 static int vhost_load(struct virtio_device *d, struct state_reader *r,
 		      struct error *e)
@@ -169,6 +177,7 @@ static const struct virtio_device_ops vhost_ops = {
 	.reset = vhost_reset,
 	.load = vhost_load,
 	.interrupts_changed = vhost_interrupts_changed,
+	.memory_changed = vhost_memory_changed,
 	.destroy = vhost_destroy,
 };
 
