@@ -23,10 +23,8 @@ ROWS = ("find", "stat", "write", "read", "create", "unlink")
 FILES = 10000
 DIVISOR = 10 if "MOTE_TEST_HOST" in os.environ else 1
 RUN_SECONDS = 150
-# kvmtool does not end when its guest powers off.
 SCRIPT = """modprobe -a 9p 9pnet_virtio
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize={msize} s /mnt && /mnt/p9_load bench /mnt {divisor}
-reboot -f
 """
 
 
@@ -44,8 +42,10 @@ class Stage:
         self.initrd = self.copy("build/guest/test-generic.cpio")
         self.load = directory / "p9_load"
         subprocess.run(["gcc", "-O1", "-static", "-o", self.load, TOP / "tests/functional/p9_load.c"], check=True)
-        text = base64.b64encode(SCRIPT.format(msize=msize, divisor=divisor).encode()).decode()
-        self.params = f"quiet mote.test=cmd:{text}"
+        self.script = SCRIPT.format(msize=msize, divisor=divisor)
+
+    def params(self, end=""):
+        return f"quiet mote.test=cmd:{base64.b64encode((self.script + end).encode()).decode()}"
 
     def copy(self, path):
         return shutil.copy(TOP / path, self.directory)
@@ -60,19 +60,20 @@ class Stage:
 
 
 def mote(program, stage, share):
-    return [program, "run", "-k", stage.kernel, "-i", stage.initrd, "-m", "512", "-p", stage.params, "--kernel-cache", stage.directory / "cache",
-            "--on-reboot", "exit", "--9p", f"{share},tag=s"]
+    return [program, "run", "-k", stage.kernel, "-i", stage.initrd, "-m", "512", "-p", stage.params(), "--kernel-cache", stage.directory / "cache",
+            "--9p", f"{share},tag=s"]
 
 
 def qemu(program, stage, share):
     return [program, "-M", "microvm,accel=kvm,x-option-roms=off,pit=off,pic=on,rtc=on,acpi=on,pcie=on", "-cpu", "host", "-m", "512", "-nodefaults",
             "-no-user-config", "-nographic", "-serial", "stdio", "-no-reboot", "-kernel", stage.kernel, "-initrd", stage.initrd,
-            "-append", f"console=ttyS0 reboot=t panic=-1 {stage.params}",
+            "-append", f"console=ttyS0 reboot=t panic=-1 {stage.params()}",
             "-virtfs", f"local,path={share},mount_tag=s,security_model=passthrough,multidevs=remap"]
 
 
 def kvmtool(program, stage, share):
-    return [program, "run", "-k", stage.kernel, "-i", stage.initrd, "-c", "1", "-m", "512", "-p", f"root= {stage.params}", "-n", "mode=none",
+    """It does not end when its guest powers off."""
+    return [program, "run", "-k", stage.kernel, "-i", stage.initrd, "-c", "1", "-m", "512", "-p", f"root= {stage.params('reboot -f')}", "-n", "mode=none",
             "--console", "serial", "--9p", f"{share},s"]
 
 

@@ -12,7 +12,7 @@ class Session:
     """A QMP client: one JSON object a line."""
 
     def __init__(self, path, negotiate=True):
-        for _ in range(200):
+        for _ in range(1200):  # a kernel may have to be unpacked first
             try:
                 self.socket = socket.socket(socket.AF_UNIX)
                 self.socket.connect(str(path))

@@ -337,6 +337,17 @@ def test_shares_come_and_go(boot, ctl, tmp_path):
     g.sh("! ls /mnt/gone/file 2>/dev/null && ! mkdir /mnt/gone/dir 2>/dev/null && ls /mnt/gone && umount /mnt/gone")
     assert m.command("share-remove", path=path["gone"]) == {"tag": "gone", "refs": 0}
 
+    # Where the host's file system is taken away, the guest keeps what it has.
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path["a"]], check=True)
+    (tmp_path / "a/on-tmpfs").write_text("still here")
+    m.command("share-add", path=path["a"], tag="fs")
+    mount(g, "fs")
+    subprocess.run(["umount", "-l", path["a"]], check=True)
+    assert g.sh("cat /mnt/fs/on-tmpfs") == "still here"
+    g.sh("echo x >/mnt/fs/new; cat /mnt/fs/new; ls /mnt/fs/..; umount /mnt/fs")
+    assert m.command("share-remove", tag="fs") == {"tag": "fs", "refs": 0}
+    assert (tmp_path / "a/file").exists() and not (tmp_path / "a/new").exists()
+
     ctl(tmp_path / "monitor", "device_add", "driver=virtio-9p-pci", "id=dev", f"path={path['ro']}", "mount_tag=ro", "readonly=on")
     mount(g, "ro")
     g.sh("cat /mnt/ro/file; ! touch /mnt/ro/new 2>/dev/null; umount /mnt/ro")
