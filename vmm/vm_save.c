@@ -225,10 +225,6 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
 				       "save: a template's RAM is a file: "
 				       "--memory SIZE,path=FILE,share=on");
-	if (dimms_bytes(vm->dimms))
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with DIMMs cannot be saved "
-				       "yet");
 	if (type == SAVE_TEMPLATE && vm->hot_memory &&
 	    hot_memory_open_bytes(vm->hot_memory))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
