@@ -20,12 +20,13 @@
 #define RAM_END		0x4000000u	/* -m 64M */
 #define RINGS		0x1000000u	/* 64 KiB a queue, 1 MiB a device */
 #define BUFFERS		0x2000000u
-#define DEVICES		11u	/* slots; the first is the host bridge's */
-#define QUEUE_MAX	4u
+#define DEVICES		13u	/* slots; the first is the host bridge's */
+#define QUEUE_MAX	6u
 #define HOTPLUG_EJECT	0xfed00110u
 
 /* VIRTIO 1.2, 4.1.2 and 5: PCI device IDs. */
 #define NET		0x1041u
+#define CONSOLE		0x1043u
 #define NINE_P		0x1049u
 #define VSOCK		0x1053u
 #define PMEM		0x105bu
@@ -365,7 +366,8 @@ static void put_desc(volatile struct desc *d, uint64_t addr, uint32_t len,
 
 static bool talks(uint32_t kind)
 {
-	return kind == NINE_P || kind == NET || kind == VSOCK;
+	return kind == NINE_P || kind == NET || kind == VSOCK ||
+	       kind == CONSOLE;
 }
 
 /* ---- requests ------------------------------------------------------------ */
@@ -450,6 +452,17 @@ static uint32_t put_packet(struct cpu *c, uint32_t at)
 	return 44 + len;
 }
 
+/* A control message (VIRTIO 1.2, 5.3.6.2) on that queue, else just data. */
+static uint32_t put_control(struct cpu *c, uint32_t at, uint32_t queue)
+{
+	if (queue != 3)
+		return below(c, 5000);
+	poke(at, 4, below(c, 16) ? below(c, 3) : value(c));
+	poke(at + 4, 2, below(c, 16) ? below(c, 9) : value(c));
+	poke(at + 6, 2, below(c, 4) ? 1 : below(c, 3));
+	return below(c, 16) ? 8 : below(c, 8);
+}
+
 /* For those that talk: on the queue that they listen on a message, else room. */
 static bool good_message(struct cpu *c, volatile struct desc *d, uint32_t at,
 			 uint32_t kind, uint32_t queue)
@@ -461,6 +474,14 @@ static bool good_message(struct cpu *c, volatile struct desc *d, uint32_t at,
 		put_desc(&d[at], to, len, DESC_NEXT, at + 1);
 		put_desc(&d[at + 1], buffer(c), 8192 << below(c, 3),
 			 DESC_WRITE, 0);
+		return true;
+	}
+	if (kind == CONSOLE && queue & 1) {
+		put_desc(&d[at], to, put_control(c, to, queue), 0, 0);
+		return true;
+	}
+	if (kind == CONSOLE) {
+		put_desc(&d[at], buffer(c), below(c, 100), DESC_WRITE, 0);
 		return true;
 	}
 	if ((kind != NET && kind != VSOCK) || queue > 1)
@@ -629,7 +650,8 @@ static void talk(struct cpu *c)
 		bring_up_device(c, device);
 	bar = bar_of(device);
 	for (uint32_t i = 0; bar && i < 24; i++)
-		kick(c, device, bar, below(c, 2));
+		kick(c, device, bar, below(c, kind_of(device) == CONSOLE ?
+						  QUEUE_MAX : 2));
 }
 
 static void msix(struct cpu *c)

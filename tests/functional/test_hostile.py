@@ -58,6 +58,31 @@ def echo(path, kind=socket.SOCK_STREAM):
     return listener
 
 
+def chat(path):
+    """Programs at the other end of a port, which may go at any time, and leave things unread."""
+    while True:
+        time.sleep(0.02)
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(0.05)
+                client.connect(str(path))
+                for _ in range(4):
+                    client.sendall(bytes(5000))
+                    client.recv(5000)
+        except OSError:
+            if not path.parent.exists():
+                return
+
+
+def add_ports(monitor, tmp_path):
+    """As far as they are not there: the guest may have thrown the device out, and its ports with it."""
+    monitor.reply("device_add", driver="virtio-serial-pci", id="serial", raw={"max_ports": 2})
+    for name, driver in (("con", "virtconsole"), ("port", "virtserialport")):
+        monitor.reply("chardev-add", id=name, backend={"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": str(tmp_path / name)}}}})
+        monitor.reply("device_add", driver=driver, id=name, chardev=name)
+
+
 def call(path):
     """Host programs that want something of the guest, of which some do not wait for it."""
     while True:
@@ -125,8 +150,12 @@ def test_resets_with_everything_in_flight(hostile, start):
 
 def test_monitor_answers_whatever_the_guest_does(hostile, start, tmp_path):
     """Pauses, resets, devices that come and go, and the end, in the middle of it all."""
-    vm = start(hostile(5, 0xffffffff, cpus=2, eject=1), "--monitor", tmp_path / "monitor", cpus=2)
+    vm = start(hostile(5, 0xffffffff, cpus=2, eject=1), "--monitor", tmp_path / "monitor", "--paused", cpus=2)
     monitor = Session(tmp_path / "monitor")
+    add_ports(monitor, tmp_path)
+    for name in ("con", "port"):
+        threading.Thread(target=chat, args=(tmp_path / name,), daemon=True).start()
+    monitor.command("cont")
     end = time.monotonic() + 10
     while time.monotonic() < end:
         for name in ("stop", "query-status", "cont", "system_powerdown", "system_reset"):
@@ -135,6 +164,8 @@ def test_monitor_answers_whatever_the_guest_does(hostile, start, tmp_path):
             monitor.reply("pmem-add", path=str(tmp_path / "c"), id="p")
             monitor.reply("disk-add", path=str(tmp_path / "a"), id="d")
             time.sleep(0.1)
+        monitor.reply("device_del", id="port")
+        add_ports(monitor, tmp_path)
         monitor.reply("pmem-remove", id="p", timeout_ms=0, force=True)
         monitor.reply("disk-remove", id="d", timeout_ms=0, force=True)
     monitor.command("quit")
