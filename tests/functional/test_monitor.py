@@ -242,7 +242,7 @@ def test_clients_at_once_while_the_guest_resets_itself(mote, payload, tmp_path):
 
     before = held()
     failures = []
-    clients = [threading.Thread(target=busy_client, args=(path, i, 6, failures, image)) for i in range(8)]
+    clients = [threading.Thread(target=busy_client, args=(path, i, 3, failures, image)) for i in range(8)]
     for client in clients:
         client.start()
     while any(client.is_alive() for client in clients):
