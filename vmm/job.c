@@ -50,13 +50,16 @@ static void join(struct job *j)
 static void on_done(struct loop_watch *w, uint32_t events)
 {
 	struct job *j = w->opaque;
+	struct error e;
 	uint64_t count;
 
 	(void)events;
 	if (read(w->fd, &count, sizeof(count)) != sizeof(count))
 		return;
 	join(j);
-	j->ops->done(j->opaque, j->ret, &j->error);
+	/* What it is told outlives the job, which it may destroy first. */
+	e = j->error;
+	j->ops->done(j->opaque, j->ret, &e);
 }
 
 static void free_job(struct job *j)

@@ -17,7 +17,8 @@ struct job;
 struct job_ops {
 	/* On the job's thread. -ECANCELED when it saw that it was cancelled. */
 	int (*work)(struct job *j, void *opaque, struct error *e);
-	/* On the loop, once the thread has ended; it may destroy the job. */
+	/* On the loop, once the thread has ended; it may destroy the job, and e is
+	 * there until it returns. */
 	void (*done)(void *opaque, int ret, const struct error *e);
 };
 
