@@ -15,11 +15,6 @@
 #include "state.h"
 #include "vm_internal.h"
 
-static bool guest_knows(const struct vm *vm)
-{
-	return vm->state != VM_PRELAUNCH && vm->state != VM_INMIGRATE;
-}
-
 static int check_state(const struct vm *vm, struct error *e)
 {
 	if (vm->state != VM_SHUTDOWN)
@@ -83,7 +78,7 @@ int vm_cpu_add(struct vm *vm, unsigned int index, const char *id,
 	cpu_hotplug_added(board_cpu_hotplug(vm->board), index);
 	vm_report_allow(vm, false, index);
 	pthread_mutex_unlock(&vm->machine_lock);
-	if (!guest_knows(vm))
+	if (!vm_guest_knows(vm))
 		vm->tables_stale = true;
 	return 0;
 }
@@ -99,7 +94,7 @@ static void remove_now(struct vm *vm, unsigned int index)
 	vm->cpus_ejected[index] = false;
 	pthread_mutex_unlock(&vm->machine_lock);
 	vm->cpu_removing[index] = false;
-	if (!guest_knows(vm))
+	if (!vm_guest_knows(vm))
 		vm->tables_stale = true;
 	name_of(vm, index, name, sizeof(name));
 	vm_emit(vm, VM_EVENT_DEVICE_DELETED, false, name);
@@ -119,7 +114,7 @@ int vm_cpu_remove(struct vm *vm, unsigned int index, struct error *e)
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
 				       "vCPUs can go only with a --cpus max= "
 				       "above what the VM starts with");
-	if (!guest_knows(vm)) {
+	if (!vm_guest_knows(vm)) {
 		remove_now(vm, index);
 		return 0;
 	}

@@ -24,12 +24,6 @@
 #define REMIND_NS	UINT64_C(2000000000)
 #define REMIND_MAX_NS	(REMIND_NS << 5)
 
-/* Not before the guest runs: then there is nobody to tell. */
-static bool guest_knows(const struct vm *vm)
-{
-	return vm->state != VM_PRELAUNCH && vm->state != VM_INMIGRATE;
-}
-
 static int check_state(const struct vm *vm, struct error *e)
 {
 	if (vm->state != VM_SHUTDOWN)
@@ -55,7 +49,7 @@ int vm_device_add(struct vm *vm, const struct device_spec *spec,
 	if (ret)
 		return ret;
 	f = device_function(device);
-	if (guest_knows(vm)) {
+	if (vm_guest_knows(vm)) {
 		pthread_mutex_lock(&vm->machine_lock);
 		pci_hotplug_added(hotplug(vm), f->bus, f->slot);
 		pthread_mutex_unlock(&vm->machine_lock);
@@ -81,7 +75,7 @@ void vm_device_force_remove(struct vm *vm, struct device *device)
 	vm->ejected[bus] &= ~(1u << slot);
 	pci_hotplug_gone(hotplug(vm), bus, slot);
 	pthread_mutex_unlock(&vm->machine_lock);
-	if (!guest_knows(vm))
+	if (!vm_guest_knows(vm))
 		vm->tables_stale = true;
 	vm_emit(vm, VM_EVENT_DEVICE_DELETED, false, named ? id : NULL);
 }
@@ -97,7 +91,7 @@ int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
 	if (device->type == DEVICE_MEM)
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
 				       "'%s': a virtio-mem stays", device->id);
-	if (!guest_knows(vm)) {
+	if (!vm_guest_knows(vm)) {
 		vm_device_force_remove(vm, device);
 		return 0;
 	}

@@ -15,11 +15,6 @@
 #include "vm_internal.h"
 #include "vm_memory.h"
 
-static bool guest_knows(const struct vm *vm)
-{
-	return vm->state != VM_PRELAUNCH;
-}
-
 static int check_state(const struct vm *vm, struct error *e)
 {
 	if (vm->state == VM_SHUTDOWN)
@@ -87,8 +82,8 @@ static int plug(struct vm *vm, struct dimm *dimm, struct error *e)
 	int ret;
 
 	/* Who starts with it finds it by itself, and says nothing. */
-	dimm->taken = !guest_knows(vm);
-	dimm->hotplugged = guest_knows(vm);
+	dimm->taken = !vm_guest_knows(vm);
+	dimm->hotplugged = vm_guest_knows(vm);
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_begin_memory(vm->devices);
 	ret = dimms_plug(vm->dimms, dimm, e);
@@ -129,7 +124,7 @@ int vm_dimm_add(struct vm *vm, const struct dimm_spec *spec, struct error *e)
 		ret = dimms_prepare(vm->dimms, &named, &dimm, e);
 	if (!ret)
 		ret = plug(vm, dimm, e);
-	if (!ret && !guest_knows(vm))
+	if (!ret && !vm_guest_knows(vm))
 		vm->tables_stale = true;
 	return ret;
 }
@@ -147,7 +142,7 @@ static void remove_now(struct vm *vm, struct dimm *dimm)
 	dimms_remove(vm->dimms, dimm);
 	devices_end_memory(vm->devices);
 	pthread_mutex_unlock(&vm->machine_lock);
-	if (!guest_knows(vm))
+	if (!vm_guest_knows(vm))
 		vm->tables_stale = true;
 	vm_emit(vm, VM_EVENT_DEVICE_DELETED, false, id);
 	free(id);
@@ -159,7 +154,7 @@ int vm_dimm_remove(struct vm *vm, struct dimm *dimm, struct error *e)
 
 	if (ret)
 		return ret;
-	if (!guest_knows(vm)) {
+	if (!vm_guest_knows(vm)) {
 		remove_now(vm, dimm);
 		return 0;
 	}

@@ -6,11 +6,6 @@
 #include "log.h"
 #include "vm_internal.h"
 
-bool vm_is_held(const struct vm *vm)
-{
-	return vm->state == VM_SAVING || vm->state == VM_FINISH_MIGRATE;
-}
-
 int vm_check_hold(const struct vm *vm, const char *what, struct error *e)
 {
 	if (vm_is_held(vm))

@@ -155,7 +155,20 @@ int vm_hold(struct vm *vm, enum vm_state state, const char *what,
 int vm_check_hold(const struct vm *vm, const char *what, struct error *e);
 /* It is as before, and runs if it did then. No-op when it is not held. */
 void vm_release(struct vm *vm);
-bool vm_is_held(const struct vm *vm);
+
+static inline bool vm_is_held(const struct vm *vm)
+{
+	return vm->state == VM_SAVING || vm->state == VM_FINISH_MIGRATE;
+}
+
+/* The guest has run: it is told of what comes and goes. Else the tables are to be
+ * written again. */
+static inline bool vm_guest_knows(const struct vm *vm)
+{
+	enum vm_state state = vm_is_held(vm) ? vm->held_state : vm->state;
+
+	return state != VM_PRELAUNCH && state != VM_INMIGRATE;
+}
 
 /* dump.c, migrate.c: the end of what is under way. */
 void vm_dump_deinit(struct vm *vm);

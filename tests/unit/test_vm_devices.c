@@ -370,6 +370,25 @@ static void test_vm_device_before_the_start_needs_no_guest(void **state)
 	assert_string_equal(events, "a;");
 }
 
+/* A dump is made of it: it has not run all the same. */
+static void test_vm_device_held_before_the_start_needs_no_guest(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	f->vm.state = VM_SAVING;
+	f->vm.held_state = VM_PRELAUNCH;
+	add(f, "a");
+	assert_int_equal(mmio_get(&f->m, GED, 4), 0);
+	assert_true(f->vm.tables_stale);
+	assert_int_equal(vm_device_remove(&f->vm, vm_device_find(&f->vm, "a"),
+					  &e), 0);
+	assert_string_equal(events, "a;");
+	f->vm.held_state = VM_PAUSED;
+	add(f, "b");
+	assert_int_equal(mmio_get(&f->m, GED, 4), GED_PCI_HOTPLUG);
+}
+
 static void test_vm_device_after_the_end_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -416,6 +435,7 @@ int main(void)
 		T(test_vm_device_force_beats_a_late_ejection),
 		T(test_vm_device_reset_completes_removals),
 		T(test_vm_device_before_the_start_needs_no_guest),
+		T(test_vm_device_held_before_the_start_needs_no_guest),
 		T(test_vm_device_after_the_end_is_refused),
 		T(test_vm_device_says_what_the_guest_sees),
 	};
