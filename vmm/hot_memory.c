@@ -164,6 +164,7 @@ int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 		return error_errno(e, -errno, "mapping %llu MiB",
 				   (unsigned long long)(len_bytes >> 20));
 	madvise(host, len_bytes, MADV_DONTDUMP);
+	ram_set_saved(h->ram);
 	h->mapped = true;
 	return 0;
 }

@@ -286,6 +286,11 @@ static void forget_saved(struct ram *r)
 	}
 }
 
+void ram_set_saved(struct ram *r)
+{
+	r->saved = true;
+}
+
 void ram_reset(struct ram *r)
 {
 	int advice = r->private ? MADV_DONTNEED : MADV_REMOVE;

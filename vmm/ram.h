@@ -60,6 +60,9 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts);
  * none such. */
 const char *ram_shared_file(const struct ram *r);
 
+/* Some of it is a saved VM's file now, copy-on-write: until a reset, after which
+ * it is anonymous. */
+void ram_set_saved(struct ram *r);
 /* System reset: anonymous RAM is given back and reads as zeros; RAM in the
  * user's file stays as it is. */
 void ram_reset(struct ram *r);

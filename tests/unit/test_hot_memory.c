@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "hot_memory.h"
 
@@ -97,6 +99,37 @@ static void test_hot_memory_opens_as_far_as_is_asked(void **state)
 	}
 }
 
+/* What was in it when the VM was saved does not come back by a reset. */
+static void test_hot_memory_of_a_saved_vm_is_empty_after_a_reset(void **state)
+{
+	int fd = memfd_create("saved", MFD_CLOEXEC);
+	struct ram_part part;
+	struct guest_mem *m;
+	struct hot_memory *h;
+	struct error e;
+	char byte;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 8 * MIB), 0);
+	assert_int_equal(pwrite(fd, "x", 1, 4 * MIB), 1);
+	assert_int_equal(guest_mem_create(&m), 0);
+	h = make(m, 1024 * MIB, false);
+	assert_int_equal(hot_memory_open(h, 128 * MIB, &e), 0);
+	assert_int_equal(hot_memory_map(h, fd, 2 * MIB, 6 * MIB, &e), 0);
+	assert_int_equal(hot_memory_parts(h, &part), 1);
+	assert_false(part.anonymous);
+	guest_mem_read(m, BASE + 2 * MIB, &byte, 1);
+	assert_int_equal(byte, 'x');
+	hot_memory_reset(h);
+	guest_mem_read(m, BASE + 2 * MIB, &byte, 1);
+	assert_int_equal(byte, 0);
+	hot_memory_parts(h, &part);
+	assert_true(part.anonymous);
+	hot_memory_destroy(h);
+	guest_mem_destroy(m);
+	close(fd);
+}
+
 static void test_hot_memory_failure_changes_nothing(void **state)
 {
 	struct guest_mem *m;
@@ -142,6 +175,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hot_memory_room_is_rounded_up),
 		cmocka_unit_test(test_hot_memory_opens_as_far_as_is_asked),
+		cmocka_unit_test(
+			test_hot_memory_of_a_saved_vm_is_empty_after_a_reset),
 		cmocka_unit_test(test_hot_memory_failure_changes_nothing),
 		cmocka_unit_test(
 			test_hot_memory_of_terabytes_opens_in_few_steps),
