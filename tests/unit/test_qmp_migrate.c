@@ -89,6 +89,30 @@ static void test_migrate_tells_how_far_it_is(void **state)
 	client_close(&c);
 }
 
+/* In its first millisecond, of RAM that has no zeros: what is sent is more. */
+static void test_migrate_figures_are_none_that_cannot_be(void **state)
+{
+	struct client c = client_ready(*state);
+	struct json_object *o, *ram;
+	struct qmp *q = *state;
+
+	q->vm.migrate = (struct vm_migrate_info){
+		.status = VM_MIGRATE_ACTIVE, .total = 4 << 20, .done = 2 << 20,
+		.sent = (2 << 20) + 8192,
+	};
+	client_send(&c, "{\"execute\":\"query-migrate\"}");
+	o = client_result(&c);
+	ram = json_object_object_get(o, "ram");
+	assert_int_equal(number(ram, "normal"), 512);
+	assert_int_equal(number(ram, "duplicate"), 0);
+	json_object_put(o);
+	fake_vm_event(&q->vm, VM_EVENT_MIGRATION, false, NULL);
+	client_expect(&c, "{\"event\":\"MIGRATION\",\"data\":{\"status\":"
+		      "\"active\",\"total\":4194304,\"remaining\":2097152,"
+		      "\"bytes-per-second\":0}}");
+	client_close(&c);
+}
+
 static void test_migrate_what_is_not_supported_is_named(void **state)
 {
 	struct client c = client_ready(*state);
@@ -115,6 +139,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, qmp_setup, qmp_teardown)
 		TEST(test_migrate_capabilities_are_set_by_name),
 		TEST(test_migrate_tells_how_far_it_is),
+		TEST(test_migrate_figures_are_none_that_cannot_be),
 		TEST(test_migrate_what_is_not_supported_is_named),
 	};
 

@@ -39,7 +39,9 @@ static double rate(const struct vm_migrate_info *i)
 
 static struct json_object *ram_json(const struct vm_migrate_info *i)
 {
-	uint64_t normal = i->sent / PAGE_BYTES;
+	/* What is sent is a little more than pages. */
+	uint64_t pages = i->done / PAGE_BYTES, sent = i->sent / PAGE_BYTES;
+	uint64_t normal = sent < pages ? sent : pages;
 	struct json_object *o = json_object_new_object();
 
 	put(o, "transferred", i->sent);
@@ -48,7 +50,7 @@ static struct json_object *ram_json(const struct vm_migrate_info *i)
 	put(o, "page-size", PAGE_BYTES);
 	put(o, "normal", normal);
 	put(o, "normal-bytes", normal * PAGE_BYTES);
-	put(o, "duplicate", i->done / PAGE_BYTES - normal);
+	put(o, "duplicate", pages - normal);
 	put(o, "skipped", 0);
 	put(o, "dirty-pages-rate", 0);
 	put(o, "dirty-sync-count", 1);
@@ -72,7 +74,7 @@ struct json_object *migrate_event_json(struct vm *vm)
 	put(o, "total", i.total);
 	put(o, "remaining", i.total - i.done);
 	put(o, "bytes-per-second", (uint64_t)(rate(&i) * 1000));
-	if (i.done)
+	if (rate(&i) > 0)
 		put(o, "seconds-left", (uint64_t)((double)(i.total - i.done) /
 						  rate(&i) / 1000 + 1));
 	return o;
