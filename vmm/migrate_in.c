@@ -174,6 +174,9 @@ static void memory_done(void *opaque, int ret, const struct error *from)
 	struct error e = *from;
 	bool run = m->header.running && vm->run_incoming;
 
+	/* It has ended meanwhile, and this is its loop's last turn. */
+	if (!ret && vm->state != VM_INMIGRATE)
+		ret = error_set(&e, -ECANCELED, "the VM has ended");
 	if (!ret)
 		ret = load(m, &e);
 	if (ret) {

@@ -26,7 +26,7 @@ static void done(void *opaque, int ret, const struct error *e)
 
 	if (ret) {
 		vm_release(vm);
-	} else {
+	} else if (vm_is_held(vm)) {
 		vm->state = VM_POSTMIGRATE;
 		/* Others use its RAM from now on. */
 		vm->is_template = vm->is_template || m->header.shared;

@@ -205,6 +205,7 @@ int vm_cpu_load(struct vm *vm, unsigned int index, struct state_reader *r,
 	if (!*name || (other >= 0 && (unsigned int)other != index))
 		return error_set(e, -EPROTO, "there is a vCPU '%s' already",
 				 name);
+	free(vm->cpu_ids[index]);
 	vm->cpu_ids[index] = strdup(name);
 	if (!vm->cpu_ids[index])
 		return error_set(e, -ENOMEM, "out of memory");

@@ -20,6 +20,10 @@ static int check_state(const struct vm *vm, struct error *e)
 	if (vm->state == VM_SHUTDOWN)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "the VM has ended");
+	/* What comes in has none. */
+	if (vm->state == VM_INMIGRATE)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "the VM has not come in yet");
 	/* Somebody reads all memory. */
 	if (vm_is_held(vm))
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
