@@ -122,6 +122,24 @@ static void test_dump_fd_is_the_one_that_was_kept(void **state)
 	client_close(&c);
 }
 
+/* What nobody could wait for is not begun. */
+static void test_dump_of_a_client_that_waits_too_often_is_refused(void **state)
+{
+	struct client c = client_ready(*state);
+	struct qmp *q = *state;
+
+	for (unsigned int i = 0; i < 64; i++)
+		client_send(&c, "{\"execute\":\"wait\"}");
+	qmp_settle(q);
+	expect_refusal(&c, "\"paging\":false,\"protocol\":\"file:x\"",
+		       "GenericError", "at most 64 times");
+	assert_int_equal(q->vm.dump.state, VM_DUMP_NONE);
+	client_exchange(&c, "{\"execute\":\"dump-guest-memory\",\"arguments\":"
+			"{\"paging\":false,\"protocol\":\"file:x\","
+			"\"detach\":true}}", "{\"return\":{}}");
+	client_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -130,6 +148,7 @@ int main(void)
 		TEST(test_dump_reply_comes_at_its_end),
 		TEST(test_dump_that_fails_is_the_replys_error),
 		TEST(test_dump_fd_is_the_one_that_was_kept),
+		TEST(test_dump_of_a_client_that_waits_too_often_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

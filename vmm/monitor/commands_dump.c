@@ -68,18 +68,19 @@ static int dump(struct session *s, struct json_object *args,
 		.begin = arg_uint(args, "begin", 0),
 		.len_bytes = arg_uint(args, "length", UINT64_MAX),
 	};
+	bool detach = arg_bool(args, "detach", false);
 	int ret = check_form(args, e);
 
 	(void)result;
+	if (!ret && !detach)
+		ret = wait_check(s, e);
 	if (!ret)
 		ret = check_range(args, e);
 	if (!ret)
 		ret = take_protocol(s, arg_string(args, "protocol"), &p, e);
 	if (!ret)
 		ret = vm_dump(s->monitor->vm, &p, e);
-	if (ret || arg_bool(args, "detach", false))
-		return ret;
-	return wait_dump(s, e);
+	return ret || detach ? ret : wait_dump(s, e);
 }
 
 struct json_object *dump_status_json(const struct vm_dump_status *status)

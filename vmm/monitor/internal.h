@@ -246,7 +246,11 @@ void wait_memory_changed(struct monitor *m);
 /* vm_save(); the reply comes when it is done. What a handler returns. */
 struct save_params;
 int wait_save(struct session *s, const struct save_params *p, struct error *e);
-/* The reply comes when the dump that was just begun has ended. */
+/* Could this client wait once more? To be asked before what it would wait for is
+ * begun; -EBUSY. */
+int wait_check(const struct session *s, struct error *e);
+/* The reply comes when the dump that was just begun has ended; after
+ * wait_check(). */
 int wait_dump(struct session *s, struct error *e);
 void wait_dump_ended(struct monitor *m);
 void wait_device_deleted(struct monitor *m, const char *id);

@@ -182,7 +182,7 @@ err_free:
 	return ret;
 }
 
-static int check_count(const struct session *s, struct error *e)
+int wait_check(const struct session *s, struct error *e)
 {
 	if (s->waiter_count < SESSION_MAX_WAITERS)
 		return 0;
@@ -203,7 +203,7 @@ int wait_run(struct session *s, struct json_object *args,
 	}
 	if (!ms)
 		return timed_out(NULL, ms, e);
-	ret = check_count(s, e);
+	ret = wait_check(s, e);
 	return ret ? ret : add(s, FOR_END, NULL, ms, false, e);
 }
 
@@ -216,7 +216,7 @@ int wait_remove_device(struct session *s, struct device *device,
 
 	if (!id)
 		return error_set(e, -ENOMEM, "out of memory");
-	ret = check_count(s, e);
+	ret = wait_check(s, e);
 	if (!ret)
 		ret = vm_device_remove(vm, device, e);
 	/* Before the guest runs there is nobody to wait for. */
@@ -234,7 +234,7 @@ int wait_remove_device(struct session *s, struct device *device,
 int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
 		 struct error *e)
 {
-	int ret = check_count(s, e);
+	int ret = wait_check(s, e);
 
 	if (ret)
 		return ret;
@@ -260,7 +260,7 @@ int wait_memory(struct session *s, uint64_t timeout_ms,
 		*result = memory_sizes(vm);
 		return 0;
 	}
-	ret = check_count(s, e);
+	ret = wait_check(s, e);
 	return ret ? ret : add(s, FOR_MEMORY, NULL, timeout_ms, false, e);
 }
 
@@ -272,7 +272,7 @@ static void on_saved(void *opaque, int ret, const struct error *e)
 int wait_save(struct session *s, const struct save_params *p, struct error *e)
 {
 	struct monitor *m = s->monitor;
-	int ret = check_count(s, e);
+	int ret = wait_check(s, e);
 
 	if (!ret)
 		ret = vm_save(m->vm, p, on_saved, m, e);
@@ -287,9 +287,7 @@ void wait_memory_changed(struct monitor *m)
 
 int wait_dump(struct session *s, struct error *e)
 {
-	int ret = check_count(s, e);
-
-	return ret ? ret : add(s, FOR_DUMP, NULL, NO_TIMEOUT, false, e);
+	return add(s, FOR_DUMP, NULL, NO_TIMEOUT, false, e);
 }
 
 void wait_dump_ended(struct monitor *m)
