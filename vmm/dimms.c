@@ -208,7 +208,7 @@ void dimms_unreserve(struct dimms *d, gpa_t base)
 {
 	for (unsigned int i = 0; i < RESERVED_MAX; i++)
 		if (d->reserved[i].base == base)
-			d->reserved[i].len_bytes = 0;
+			d->reserved[i].base = d->reserved[i].len_bytes = 0;
 }
 
 /* ---- adding --------------------------------------------------------------- */

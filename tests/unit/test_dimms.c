@@ -203,6 +203,22 @@ static void test_dimm_refusals_change_nothing(void **state)
 	assert_int_equal(dimms_prepare(f->d, &s, &dimm, &e), -ENOSPC);
 }
 
+/* Nothing is in the way of what is given back. */
+static void test_dimms_room_given_back_is_free(void **state)
+{
+	struct fixture *f = *state;
+	gpa_t a, b, c;
+	struct error e;
+
+	assert_int_equal(dimms_reserve(f->d, 128 * MIB, &a, &e), 0);
+	assert_int_equal(dimms_reserve(f->d, MIB, &b, &e), 0);
+	assert_true(a == BASE && b == BASE + 128 * MIB);
+	dimms_unreserve(f->d, a);
+	dimms_unreserve(f->d, b);
+	assert_int_equal(dimms_reserve(f->d, 1024 * MIB, &c, &e), 0);
+	assert_true(c == BASE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +227,7 @@ int main(void)
 		T(test_dimm_is_there_until_it_is_removed),
 		T(test_dimms_take_the_lowest_place),
 		T(test_dimm_refusals_change_nothing),
+		T(test_dimms_room_given_back_is_free),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
