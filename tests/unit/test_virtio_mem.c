@@ -257,6 +257,17 @@ static void test_mem_state_survives(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* Whoever says how much the guest may use cannot make it more than there is. */
+static void test_mem_usable_is_never_more_than_the_region(void **state)
+{
+	struct fixture *f = *state;
+
+	virtio_mem_request(f->d, REGION + 4 * BLOCK, REGION + 4 * BLOCK);
+	assert_int_equal(plug(f, 64, 1), VIRTIO_MEM_RESP_ERROR);
+	assert_int_equal(plug(f, 63, 2), VIRTIO_MEM_RESP_ERROR);
+	assert_int_equal(plug(f, 63, 1), VIRTIO_MEM_RESP_ACK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +277,7 @@ int main(void)
 		T(test_mem_short_request_breaks_device),
 		T(test_mem_blocks_outlive_the_driver),
 		T(test_mem_state_survives),
+		T(test_mem_usable_is_never_more_than_the_region),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

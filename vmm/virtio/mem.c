@@ -333,6 +333,9 @@ void virtio_mem_request(struct virtio_device *d, uint64_t requested_bytes,
 {
 	struct virtio_mem *m = to_mem(d);
 
+	/* What is beyond has no block in plugged[]. */
+	if (usable_bytes > m->region_bytes)
+		usable_bytes = m->region_bytes;
 	virtio_device_config_begin(d);
 	if (usable_bytes > atomic_load(&m->usable_bytes))
 		atomic_store(&m->usable_bytes, usable_bytes);
