@@ -128,6 +128,9 @@ static int plug(struct devices *d, struct device *device,
 				spec->bus, spec->slot, e);
 	if (!ret && has_memory(spec->type))
 		tell_memory_changed(d);
+	/* What the guest has plugged would go with it. */
+	if (!ret && spec->type == DEVICE_MEM)
+		virtio_pci_function(device->pci)->stays = true;
 	pthread_mutex_unlock(p->machine_lock);
 	return ret;
 }

@@ -221,7 +221,7 @@ void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot)
 						 slot);
 
 	/* The host bridge is part of the board and stays. */
-	if (!f || f->hidden || (!bus && !slot))
+	if (!f || f->hidden || f->stays || (!bus && !slot))
 		return;
 	/* What the guest looks for after this is no longer there. */
 	pci_hide(f);

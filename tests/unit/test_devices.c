@@ -444,6 +444,25 @@ static void test_devices_one_balloon_only(void **state)
 	assert_int_equal(fake.alive, 1);
 }
 
+/* Its memory would go with it. */
+static void test_devices_virtio_mem_is_not_the_guests_to_eject(void **state)
+{
+	const struct device_mem config = { .base = 1ull << 32,
+					   .bytes = 128 << 20 };
+	const struct device_spec spec = {
+		.type = DEVICE_MEM, .id = "m", .config = &config,
+		.bus = -1, .slot = -1,
+	};
+	struct fixture *f = *state;
+	struct device *d;
+	struct error e;
+
+	start(f);
+	assert_int_equal(devices_add(f->devices, &spec, &d, &e), 0);
+	assert_true(device_function(d)->stays);
+	assert_false(device_function(must_add(f, "a", -1, -1))->stays);
+}
+
 static void test_devices_added_while_quiet_are_quiet(void **state)
 {
 	struct fixture *f = *state;
@@ -595,6 +614,7 @@ int main(void)
 		T(test_devices_add_fills_every_slot_and_then_refuses),
 		T(test_devices_add_refusals_change_nothing),
 		T(test_devices_one_balloon_only),
+		T(test_devices_virtio_mem_is_not_the_guests_to_eject),
 		T(test_devices_added_while_quiet_are_quiet),
 		T(test_devices_pmem_leaves_when_the_others_are_quiet),
 		T(test_devices_rings_in_memory_that_leaves_are_closed),

@@ -324,6 +324,20 @@ static void test_vm_device_ejections_of_nothing_do_nothing(void **state)
 	assert_int_not_equal(ecam_get(&f->m, 0, 0, 0, 4), 0xffffffff);
 }
 
+/* A virtio-mem: it is known by its number, and has memory. */
+static void test_vm_device_that_stays_is_not_ejected(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, "a")->pci->f.stays = true;
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "");
+	assert_int_equal(ecam_get(&f->m, 1, 0, 0, 2), 0x1af4);
+	vm_devices_settle(&f->vm);
+	assert_non_null(vm_device_find(&f->vm, "a"));
+}
+
 static void test_vm_device_force_beats_a_late_ejection(void **state)
 {
 	struct fixture *f = *state;
@@ -432,6 +446,7 @@ int main(void)
 		T(test_vm_device_guest_may_eject_on_its_own),
 		T(test_vm_device_guest_is_reminded),
 		T(test_vm_device_ejections_of_nothing_do_nothing),
+		T(test_vm_device_that_stays_is_not_ejected),
 		T(test_vm_device_force_beats_a_late_ejection),
 		T(test_vm_device_reset_completes_removals),
 		T(test_vm_device_before_the_start_needs_no_guest),

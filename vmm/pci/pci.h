@@ -81,6 +81,7 @@ struct pci_function {
 	struct pci *pci;
 	uint8_t bus, slot;
 	bool hidden;				/* pci_hide() */
+	bool stays;				/* the guest cannot let it go */
 	uint8_t config[PCI_CONFIG_BYTES];
 	uint8_t writable[PCI_CONFIG_BYTES];	/* bits the guest may write */
 	uint8_t initial[PCI_CONFIG_BYTES];	/* what a reset restores */

@@ -33,7 +33,7 @@ int pci_function_load(struct pci_function *f, struct state_reader *r)
 	state_get_bytes(r, config, sizeof(config));
 	f->hidden = state_get_bool(r);
 	ret = state_reader_error(r);
-	if (!ret && !same_function(f, config))
+	if (!ret && (!same_function(f, config) || (f->hidden && f->stays)))
 		ret = -EPROTO;
 	for (unsigned int i = 0; !ret && i < PCI_BARS; i++) {
 		uint64_t home = state_get_u64(r);
