@@ -173,6 +173,18 @@ static int check_new(const struct vm *vm, unsigned int n, const char *memdev,
 	return 0;
 }
 
+/* The balloon looks through all of them, on its loop. */
+static void set_memory(struct vm *vm, struct vm_mem *m,
+		       struct hot_memory *memory)
+{
+	pthread_mutex_lock(&vm->machine_lock);
+	devices_begin_memory(vm->devices);
+	m->memory = memory;
+	devices_end_memory(vm->devices);
+	pthread_mutex_unlock(&vm->machine_lock);
+}
+
+/* Nobody looks. */
 static void forget(struct vm *vm, struct vm_mem *m)
 {
 	hot_memory_destroy(m->memory);
@@ -180,6 +192,16 @@ static void forget(struct vm *vm, struct vm_mem *m)
 		dimms_unreserve(vm->dimms, m->base);
 	free(m->memdev);
 	*m = (struct vm_mem){ .vm = vm };
+}
+
+static void undo(struct vm *vm, struct vm_mem *m)
+{
+	struct hot_memory *memory = m->memory;
+
+	if (memory)
+		set_memory(vm, m, NULL);
+	hot_memory_destroy(memory);
+	forget(vm, m);
 }
 
 static int make_room(struct vm *vm, unsigned int n, const char *memdev,
@@ -201,7 +223,8 @@ static int make_room(struct vm *vm, unsigned int n, const char *memdev,
 	if (!ret)
 		ret = hot_memory_create_at(&memory, &lazy, m->base, n, vm->mem,
 					   &vm->kvm, e);
-	m->memory = memory;
+	if (!ret)
+		set_memory(vm, m, memory);
 	return ret ? error_prefix(e, ret, "memdev '%s'", memdev) : 0;
 }
 
@@ -232,7 +255,7 @@ int vm_mem_add(struct vm *vm, struct device_spec spec, const char *memdev,
 		ret = vm_device_add(vm, &spec, NULL, e);
 	}
 	if (ret) {
-		forget(vm, &vm->mems[n]);
+		undo(vm, &vm->mems[n]);
 		return ret;
 	}
 	return requested ? vm_mem_request(vm, n, requested, e) : 0;
