@@ -240,10 +240,9 @@ int dirty_since(const struct dirty *d, const uint8_t *id, uint64_t **bits)
 
 void dirty_note(struct dirty *d, gpa_t gpa, uint64_t len_bytes)
 {
-	uint64_t end = gpa + len_bytes;
+	uint64_t end = d->pages * PAGE;
 
-	if (end < gpa || end > d->pages * PAGE)
-		end = d->pages * PAGE;
-	for (uint64_t p = gpa / PAGE; p * PAGE < end; p++)
-		atomic_fetch_or(&d->log->bits[p / 64], 1ull << p % 64);
+	if (gpa < end)
+		guest_mem_log_note(d->log, gpa, len_bytes < end - gpa ?
+						len_bytes : end - gpa);
 }

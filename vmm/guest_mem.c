@@ -159,20 +159,29 @@ struct guest_mem_log *guest_mem_get_log(const struct guest_mem *m)
 	return atomic_load_explicit(&m->log, memory_order_acquire);
 }
 
-static void note(struct guest_mem_log *log, gpa_t gpa, uint64_t len_bytes)
+void guest_mem_log_note(struct guest_mem_log *log, gpa_t gpa,
+			uint64_t len_bytes)
 {
-	uint64_t page = gpa / GUEST_MEM_LOG_PAGE, last;
+	uint64_t first = gpa / GUEST_MEM_LOG_PAGE, last;
 
 	if (!len_bytes || __builtin_add_overflow(gpa, len_bytes - 1, &last))
 		return;
 	last /= GUEST_MEM_LOG_PAGE;
-	for (; page <= last && page < log->pages; page++) {
-		_Atomic uint64_t *word = &log->bits[page / 64];
-		uint64_t bit = 1ull << page % 64;
+	if (first >= log->pages)
+		return;
+	if (last >= log->pages)
+		last = log->pages - 1;
+	for (uint64_t i = first / 64; i <= last / 64; i++) {
+		uint64_t bits = ~0ull;
 
+		if (i == first / 64)
+			bits &= ~0ull << first % 64;
+		if (i == last / 64)
+			bits &= ~0ull >> (63 - last % 64);
 		/* Most have been noted before: no need to own the line. */
-		if (!(atomic_load_explicit(word, memory_order_relaxed) & bit))
-			atomic_fetch_or_explicit(word, bit,
+		if (~atomic_load_explicit(&log->bits[i],
+					  memory_order_relaxed) & bits)
+			atomic_fetch_or_explicit(&log->bits[i], bits,
 						 memory_order_relaxed);
 	}
 }
@@ -182,7 +191,7 @@ void guest_mem_written(const struct guest_mem *m, gpa_t gpa, uint64_t len_bytes)
 	struct guest_mem_log *log = guest_mem_get_log(m);
 
 	if (log)
-		note(log, gpa, len_bytes);
+		guest_mem_log_note(log, gpa, len_bytes);
 }
 
 /* ---- access -------------------------------------------------------------- */

@@ -87,6 +87,9 @@ struct guest_mem_log {
 
 #define GUEST_MEM_LOG_PAGE 4096u
 
+/* Pages up to the log's end. Any thread. */
+void guest_mem_log_note(struct guest_mem_log *log, gpa_t gpa,
+			uint64_t len_bytes);
 void guest_mem_set_log(struct guest_mem *m, struct guest_mem_log *log);
 struct guest_mem_log *guest_mem_get_log(const struct guest_mem *m);
 /* What somebody has written, or will before the devices are quiet. Any thread;

@@ -218,6 +218,36 @@ static void test_a_reset_changes_everything(void **state)
 	free(bits);
 }
 
+/* Where ranges begin and end, in the words of the log and at its end. */
+static void test_ranges_are_noted_to_the_page(void **state)
+{
+	static const struct {
+		uint64_t first, count;
+	} ranges[] = {
+		{ 0, 1 }, { 5, 59 }, { 63, 2 }, { 64, 64 }, { 60, 200 },
+		{ (HIGH >> 12) + 255, 1 },
+	};
+	struct fixture *f = *state;
+	int64_t pages[257];
+
+	collect(f, 2);
+	for (int i = 0; i < 6; i++) {
+		size_t n = 0;
+
+		dirty_add_base(f->dirty, id_of(i));
+		for (; n < ranges[i].count; n++)
+			pages[n] = (int64_t)(ranges[i].first + n);
+		pages[n] = -1;
+		/* A byte of the first and of the last. */
+		dirty_note(f->dirty, ranges[i].first * PAGE + PAGE - 1,
+			   (n - 1) * PAGE + 1);
+		dirty_note(f->dirty, HIGH + LEN, PAGE);
+		dirty_note(f->dirty, 0, 0);
+		collect(f, 2);
+		assert_changed(f, i, pages);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -228,6 +258,7 @@ int main(void)
 		T(test_memory_that_has_come_is_new),
 		T(test_a_mapped_file_tells_by_its_pages),
 		T(test_a_reset_changes_everything),
+		T(test_ranges_are_noted_to_the_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
