@@ -114,7 +114,7 @@ static void add_word(struct dirty *d, uint64_t word, uint64_t bits)
 
 /* ---- before logging -------------------------------------------------------- */
 
-static int read_pagemap(struct dirty *d, int fd, const struct ram_part *part)
+static bool read_pagemap(struct dirty *d, int fd, const struct ram_part *part)
 {
 	uint64_t entries[512], first = part->base / PAGE;
 	uint64_t count = part->len_bytes / PAGE;
@@ -126,30 +126,30 @@ static int read_pagemap(struct dirty *d, int fd, const struct ram_part *part)
 
 		if (pread(fd, entries, n * sizeof(*entries), at) !=
 		    (ssize_t)(n * sizeof(*entries)))
-			return errno ? -errno : -EIO;
+			return false;
 		for (size_t i = 0; i < n; i++)
 			if (entries[i] & PAGEMAP_THERE &&
 			    !(entries[i] & PAGEMAP_FILE))
 				add_word(d, (first + p + i) / 64,
 					 1ull << (first + p + i) % 64);
 	}
-	return 0;
+	return true;
 }
 
-static int collect_unlogged(struct dirty *d, const struct ram_part *parts,
-			    size_t count)
+/* Where that cannot be read, all may have changed. */
+static void collect_unlogged(struct dirty *d, const struct ram_part *parts,
+			     size_t count)
 {
-	int fd, ret = 0;
+	int fd;
 
 	if (!d->base_count)
-		return 0;
+		return;
 	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	for (size_t i = 0; !ret && i < count; i++)
-		ret = read_pagemap(d, fd, &parts[i]);
-	close(fd);
-	return ret;
+	for (size_t i = 0; i < count; i++)
+		if (fd < 0 || !read_pagemap(d, fd, &parts[i]))
+			dirty_note(d, parts[i].base, parts[i].len_bytes);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- logging --------------------------------------------------------------- */
@@ -200,10 +200,10 @@ static void collect_own(struct dirty *d)
 
 int dirty_collect(struct dirty *d, const struct ram_part *parts, size_t count)
 {
-	int ret = d->logging ? 0 : collect_unlogged(d, parts, count);
+	int ret = 0;
 
-	if (ret)
-		return ret;
+	if (!d->logging)
+		collect_unlogged(d, parts, count);
 	collect_own(d);
 	for (size_t i = 0; !ret && i < count; i++) {
 		bool logged = is_logged(d, parts[i].slot);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "dirty.h"
@@ -203,6 +204,31 @@ static void test_a_mapped_file_tells_by_its_pages(void **state)
 	close(fd);
 }
 
+/* /proc may not be there, or not for us. */
+static void test_what_cannot_be_known_has_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, none;
+	uint64_t *bits;
+
+	dirty_add_base(f->dirty, id_of(1));
+	getrlimit(RLIMIT_NOFILE, &old);
+	none = old;
+	none.rlim_cur = 3;
+	setrlimit(RLIMIT_NOFILE, &none);
+	collect(f, 2);
+	setrlimit(RLIMIT_NOFILE, &old);
+	assert_int_equal(dirty_since(f->dirty, id_of(1), &bits), 0);
+	for (size_t i = 0; i < LEN / PAGE / 64; i++) {
+		assert_int_equal(bits[i], UINT64_MAX);
+		assert_int_equal(bits[HIGH / PAGE / 64 + i], UINT64_MAX);
+	}
+	free(bits);
+	dirty_add_base(f->dirty, id_of(2));
+	collect(f, 2);
+	assert_changed(f, 2, (const int64_t[]){ -1 });
+}
+
 static void test_a_reset_changes_everything(void **state)
 {
 	struct fixture *f = *state;
@@ -257,6 +283,7 @@ int main(void)
 		T(test_each_base_has_its_own_account),
 		T(test_memory_that_has_come_is_new),
 		T(test_a_mapped_file_tells_by_its_pages),
+		T(test_what_cannot_be_known_has_changed),
 		T(test_a_reset_changes_everything),
 		T(test_ranges_are_noted_to_the_page),
 	};
