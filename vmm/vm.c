@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "boot/dax.h"
+#include "dirty.h"
 #include "log.h"
 #include "snapshot_internal.h"
 #include "thread.h"
@@ -475,6 +476,8 @@ void vm_destroy(struct vm *vm)
 	irq_chip_destroy(vm->irq);
 	bus_destroy(vm->mmio);
 	bus_destroy(vm->pio);
+	/* Devices, and vhost, have written to its log until now. */
+	dirty_destroy(vm->dirty);
 	ram_destroy(vm->ram);
 	guest_mem_destroy(vm->mem);
 	vcpu_model_destroy(vm->model);

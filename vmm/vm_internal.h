@@ -259,6 +259,7 @@ void vm_device_note_ejected(struct vm *vm, unsigned int bus,
 			    unsigned int slot);
 
 /* vm_save.c */
+/* The end of a save that is under way. */
 void vm_save_deinit(struct vm *vm);
 /* RAM is now as in the save of this id. */
 int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e);

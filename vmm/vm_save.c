@@ -266,8 +266,6 @@ void vm_save_deinit(struct vm *vm)
 	if (vm->save_job)
 		save_destroy(vm->save_job);
 	vm->save_job = NULL;
-	dirty_destroy(vm->dirty);
-	vm->dirty = NULL;
 }
 
 static int find_base(struct save_job *job, const struct save_params *p,
