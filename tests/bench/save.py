@@ -72,9 +72,11 @@ def answered(path, since):
             s.settimeout(60)
             try:
                 s.connect(str(path))
-                s.sendall(b"CONNECT %d\nx" % PORT)
-                if s.recv(64).startswith(b"OK") and s.recv(1):
-                    return milliseconds(since)
+                s.sendall(b"CONNECT %d\n" % PORT)
+                if s.recv(64).startswith(b"OK"):
+                    s.sendall(b"Ex")
+                    if s.recv(1):
+                        return milliseconds(since)
             except OSError:
                 pass
         if milliseconds(since) > RUN_SECONDS * 1000:

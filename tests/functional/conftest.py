@@ -2,6 +2,7 @@
 """Functional tests: mote as a user meets it, with stock Debian kernels, on real KVM (on this machine or in the test host)."""
 
 import base64
+import itertools
 import json
 import os
 import pty
@@ -226,28 +227,27 @@ def ctl():
     return command
 
 
+def assemble(image, code):
+    """Makes a bare-metal kernel: 32-bit code, entered through its PVH note."""
+    source = image.with_suffix(".S")
+    source.write_text(f"""
+        .section .note.Xen, "a", @note
+        .long 4, 4, 18          /* XEN_ELFNOTE_PHYS32_ENTRY */
+        .asciz "Xen"
+        .long start
+        .text
+        .code32
+        .globl start
+        start: {code}
+    """)
+    subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-Ttext=0x100000",
+                    "-Wl,--section-start=.note.Xen=0x180000", "-Wl,-n", "-Wl,-z,noexecstack", "-Wl,-estart", "-o", image, source],
+                   check=True, capture_output=True)
+    return str(image)
+
+
 @pytest.fixture
 def payload(tmp_path):
-    """Assembles a bare-metal kernel: 32-bit code, entered through its PVH note."""
-    count = 0
-
-    def assemble(code):
-        nonlocal count
-        count += 1
-        source = tmp_path / f"payload{count}.S"
-        source.write_text(f"""
-            .section .note.Xen, "a", @note
-            .long 4, 4, 18          /* XEN_ELFNOTE_PHYS32_ENTRY */
-            .asciz "Xen"
-            .long start
-            .text
-            .code32
-            .globl start
-            start: {code}
-        """)
-        image = tmp_path / f"payload{count}"
-        subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-Ttext=0x100000",
-                        "-Wl,-n", "-Wl,-z,noexecstack", "-Wl,-estart", "-o", image, source], check=True, capture_output=True)
-        return str(image)
-
-    return assemble
+    """assemble(), with a name for each."""
+    count = itertools.count(1)
+    return lambda code: assemble(tmp_path / f"payload{next(count)}", code)
