@@ -421,6 +421,9 @@ void board_save(const struct board *b, struct state_writer *w)
 	state_put_bool(w, b->cpu_hotplug != NULL);
 	if (b->cpu_hotplug)
 		cpu_hotplug_save(b->cpu_hotplug, w);
+	state_put_bool(w, b->mem_hotplug != NULL);
+	if (b->mem_hotplug)
+		mem_hotplug_save(b->mem_hotplug, w);
 }
 
 int board_load_state(struct board *b, struct state_reader *r, struct error *e)
@@ -447,6 +450,10 @@ int board_load_state(struct board *b, struct state_reader *r, struct error *e)
 		ret = -EPROTO;
 	if (!ret && b->cpu_hotplug)
 		ret = cpu_hotplug_load(b->cpu_hotplug, r);
+	if (!ret && state_get_bool(r) != (b->mem_hotplug != NULL))
+		ret = -EPROTO;
+	if (!ret && b->mem_hotplug)
+		ret = mem_hotplug_load(b->mem_hotplug, r);
 	if (!ret)
 		ret = state_reader_finish(r);
 	if (ret)

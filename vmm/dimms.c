@@ -325,6 +325,27 @@ void dimms_reset(struct dimms *d)
 			ram_reset(dimms_at(d, i)->ram);
 }
 
+unsigned int dimms_parts(const struct dimms *d, struct ram_part *parts)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; d && i < d->slots; i++) {
+		const struct dimm *dimm = dimms_at(d, i);
+
+		if (!dimm)
+			continue;
+		ram_parts(dimm->ram, &parts[count]);
+		parts[count].base = dimm->base;
+		parts[count++].slot = FIRST_MEMSLOT + i;
+	}
+	return count;
+}
+
+gpa_t dimms_end(const struct dimms *d)
+{
+	return d->base + d->len_bytes;
+}
+
 bool dimms_discard(const struct dimms *d, void *host, uint64_t len_bytes)
 {
 	for (unsigned int i = 0; d && i < d->slots; i++) {

@@ -84,6 +84,11 @@ uint64_t dimms_bytes(const struct dimms *d);
 /* System reset: they are empty. d may be NULL. */
 void dimms_reset(struct dimms *d);
 
+/* As ram_parts(), one for each; DIMMS_MAX at most. d may be NULL. */
+unsigned int dimms_parts(const struct dimms *d, struct ram_part *parts);
+/* Where the room ends. */
+gpa_t dimms_end(const struct dimms *d);
+
 /* As ram_discard(). Any thread that a quiesce waits for; d may be NULL. */
 bool dimms_discard(const struct dimms *d, void *host, uint64_t len_bytes);
 

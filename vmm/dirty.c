@@ -238,6 +238,13 @@ int dirty_since(const struct dirty *d, const uint8_t *id, uint64_t **bits)
 	return -ENOENT;
 }
 
+void dirty_forget(struct dirty *d, uint32_t slot)
+{
+	for (size_t i = 0; i < d->slot_count; i++)
+		if (d->slots[i] == slot)
+			d->slots[i--] = d->slots[--d->slot_count];
+}
+
 void dirty_note(struct dirty *d, gpa_t gpa, uint64_t len_bytes)
 {
 	uint64_t end = d->pages * PAGE;

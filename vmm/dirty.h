@@ -49,6 +49,9 @@ int dirty_collect(struct dirty *d, const struct ram_part *parts, size_t count);
  */
 int dirty_since(const struct dirty *d, const uint8_t *id, uint64_t **bits);
 
+/* A memory slot is gone, and its log with it. */
+void dirty_forget(struct dirty *d, uint32_t slot);
+
 /* Changed behind all logs: given back to the host, by the guest's wish. */
 void dirty_note(struct dirty *d, gpa_t gpa, uint64_t len_bytes);
 

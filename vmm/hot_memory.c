@@ -4,14 +4,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* Memory slots from here on; those of pmem come before. */
 #define FIRST_SLOT	512u
 /* And, for all but the first room, after those of DIMMs. */
 #define OTHERS_SLOT	896u
-#define MAX_SLOTS	(RAM_MAX_PARTS - RAM_MAX_RANGES)
+#define MAX_SLOTS	HOT_MEMORY_MAX_SLOTS
 
 struct hot_memory {
 	struct guest_mem *mem;
@@ -20,7 +19,6 @@ struct hot_memory {
 	gpa_t base;
 	uint64_t bytes, open_bytes;
 	uint64_t step_bytes;		/* by which it opens */
-	bool mapped;			/* some of it is a saved VM's file */
 	unsigned int first_slot, slots;
 	gpa_t slot_base[MAX_SLOTS];
 	uint64_t slot_bytes[MAX_SLOTS];
@@ -154,27 +152,13 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e)
 int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 		   uint64_t len_bytes, struct error *e)
 {
-	uint8_t *host = ram_host(h->ram, 0);
-
-	if (len_bytes > h->open_bytes)
-		len_bytes = h->open_bytes;
-	if (mmap(host, len_bytes, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd, (off_t)offset) ==
-	    MAP_FAILED)
-		return error_errno(e, -errno, "mapping %llu MiB",
-				   (unsigned long long)(len_bytes >> 20));
-	madvise(host, len_bytes, MADV_DONTDUMP);
-	ram_set_saved(h->ram);
-	h->mapped = true;
-	return 0;
+	return ram_map_saved(h->ram, fd, offset, len_bytes < h->open_bytes ?
+			     len_bytes : h->open_bytes, e);
 }
 
 void hot_memory_reset(struct hot_memory *h)
 {
-	/* Given back, the file's pages would be there again. */
-	if (h->mapped)
-		ram_reset(h->ram);
-	h->mapped = false;
+	ram_reset(h->ram);
 }
 
 void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
@@ -194,7 +178,7 @@ unsigned int hot_memory_parts(const struct hot_memory *h,
 		parts[i] = (struct ram_part){
 			.host = host + (h->slot_base[i] - h->base),
 			.len_bytes = h->slot_bytes[i],
-			.anonymous = whole[0].anonymous && !h->mapped,
+			.anonymous = whole[0].anonymous,
 			.base = h->slot_base[i],
 			.slot = h->first_slot + i,
 		};

@@ -58,7 +58,7 @@ int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 		   uint64_t len_bytes, struct error *e);
 /* A system reset: nothing of it is plugged any more. */
 void hot_memory_reset(struct hot_memory *h);
-/* As ram_parts(), one for each slot: RAM_MAX_PARTS - RAM_MAX_RANGES at most. */
+/* As ram_parts(), one for each slot: HOT_MEMORY_MAX_SLOTS at most. */
 unsigned int hot_memory_parts(const struct hot_memory *h,
 			      struct ram_part *parts);
 /* As ram_discard(). */

@@ -101,6 +101,7 @@ static int write_memory(const struct saved_vm *s, struct state_file *f,
 	if (fd >= 0)
 		close(fd);
 	state_put_string(w, MEMORY_NAME);
+	state_put_u64(w, s->hot_bytes);
 	memory_map_save(&map, w);
 	memory_map_deinit(&map);
 	return ret;

@@ -18,7 +18,8 @@ struct ram {
 	struct guest_mem *mem;
 	int fd;			/* -1: anonymous */
 	bool private, users_file, hugetlb;
-	bool saved;		/* until a reset: a saved VM's RAM */
+	bool saved;		/* a saved VM's RAM, until a reset */
+	bool mapped;		/* it is anonymous, but for such a part */
 	const char *path;	/* the configuration's */
 	unsigned int count;
 	struct ram_range ranges[RAM_MAX_RANGES];
@@ -286,17 +287,28 @@ static void forget_saved(struct ram *r)
 	}
 }
 
-void ram_set_saved(struct ram *r)
+int ram_map_saved(struct ram *r, int fd, uint64_t offset, uint64_t len_bytes,
+		  struct error *e)
 {
-	r->saved = true;
+	if (len_bytes > r->ranges[0].len_bytes)
+		len_bytes = r->ranges[0].len_bytes;
+	if (mmap(r->host[0], len_bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd, (off_t)offset) ==
+	    MAP_FAILED)
+		return error_errno(e, -errno, "mapping %llu MiB",
+				   (unsigned long long)(len_bytes >> 20));
+	madvise(r->host[0], len_bytes, MADV_DONTDUMP);
+	r->mapped = true;
+	return 0;
 }
 
 void ram_reset(struct ram *r)
 {
 	int advice = r->private ? MADV_DONTNEED : MADV_REMOVE;
 
-	if (r->saved) {
+	if (r->saved || r->mapped) {
 		forget_saved(r);
+		r->mapped = false;
 		return;
 	}
 	if (r->users_file && !r->private)
@@ -336,7 +348,7 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
 		parts[i] = (struct ram_part){
 			.host = r->host[i],
 			.len_bytes = r->ranges[i].len_bytes,
-			.anonymous = r->fd < 0,
+			.anonymous = r->fd < 0 && !r->mapped,
 			.base = r->ranges[i].base,
 			.slot = i,
 		};

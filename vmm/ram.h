@@ -16,8 +16,10 @@
 struct ram;
 
 #define RAM_MAX_RANGES 2
-/* With what may be added to it, in a memory slot each (hot_memory.h). */
-#define RAM_MAX_PARTS (RAM_MAX_RANGES + 128)
+/* With what may be added to it, in a memory slot each (hot_memory.h, dimms.h). */
+#define HOT_MEMORY_MAX_SLOTS 128
+#define RAM_MAX_PARTS (RAM_MAX_RANGES + HOT_MEMORY_MAX_SLOTS + \
+		       CONFIG_MAX_DIMMS)
 
 /* A part of guest-physical space that RAM fills; together they hold it all. */
 struct ram_range {
@@ -60,9 +62,11 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts);
  * none such. */
 const char *ram_shared_file(const struct ram *r);
 
-/* Some of it is a saved VM's file now, copy-on-write: until a reset, after which
- * it is anonymous. */
-void ram_set_saved(struct ram *r);
+/* The first bytes of range 0 are, copy-on-write, those of a saved VM's file from an
+ * offset on; until a reset. */
+int ram_map_saved(struct ram *r, int fd, uint64_t offset, uint64_t len_bytes,
+		  struct error *e);
+
 /* System reset: anonymous RAM is given back and reads as zeros; RAM in the
  * user's file stays as it is. */
 void ram_reset(struct ram *r);

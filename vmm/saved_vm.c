@@ -175,13 +175,14 @@ static int check_document(const struct saved_vm *s, struct error *e)
 /* ---- sections ------------------------------------------------------------- */
 
 /* The first ones are those of a stream as well. */
-#define STREAM_SECTIONS 4
+#define STREAM_SECTIONS 5
 
 static int check_sections(const struct saved_vm *s, bool stream,
 			  struct error *e)
 {
 	static const char *const once[] = { TAG_CONFIG, TAG_CPU, TAG_MACHINE,
-					    TAG_BOARD, TAG_SAVE, TAG_MEMORY };
+					    TAG_BOARD, TAG_DIMMS, TAG_SAVE,
+					    TAG_MEMORY };
 	const size_t count = stream ? STREAM_SECTIONS :
 				      sizeof(once) / sizeof(once[0]);
 	size_t known = count;
@@ -254,6 +255,7 @@ static int read_memory(struct saved_vm *s, struct error *e)
 
 	state_reader_init(&r, section->data, section->len_bytes);
 	state_get_string(&r, name, sizeof(name));
+	s->hot_bytes = state_get_u64(&r);
 	ret = memory_map_load(&s->map, &r);
 	if (!ret)
 		ret = state_reader_finish(&r);
@@ -485,15 +487,15 @@ static int check_vcpus(const struct saved_vm *s, const struct config_cpus *c,
 			    "has %u", s->path, TAG_VCPU, count, c->count);
 }
 
-/* Behind the RAM may be what has been added to it. */
+/* What has been added to the RAM comes after it in the file: whether that is all
+ * there, is seen when it has been made. */
 static int check_memory(struct saved_vm *s, const struct config_memory *c,
 			struct error *e)
 {
-	uint64_t ram = (c->size_bytes + MEMORY_CHUNK_BYTES - 1) &
-		       ~(uint64_t)(MEMORY_CHUNK_BYTES - 1);
+	uint64_t len;
 
-	s->hot_bytes = s->map.len_bytes > ram ? s->map.len_bytes - ram : 0;
-	if ((s->hot_bytes || s->map.len_bytes == c->size_bytes) &&
+	saved_vm_lowest_file(s, &len);
+	if (len >= c->size_bytes && s->map.len_bytes >= c->size_bytes &&
 	    s->hot_bytes % HOT_MEMORY_ALIGN == 0 &&
 	    s->hot_bytes <= hot_memory_room_bytes(c))
 		return 0;

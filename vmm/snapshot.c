@@ -66,6 +66,10 @@ static int save_devices(struct vm *vm, struct state_file *f, struct error *e)
 	if (!w)
 		return -ENOMEM;
 	board_save(vm->board, w);
+	w = section(f, TAG_DIMMS, 0, e);
+	if (!w)
+		return -ENOMEM;
+	vm_dimms_save(vm, w);
 	for (struct device *d = devices_first(vm->devices); d; d = d->next) {
 		w = section(f, TAG_DEVICE, i++, e);
 		if (!w)
@@ -129,6 +133,17 @@ int snapshot_load_cpu(struct vm *vm, struct error *e)
 	open_section(vm->saved, TAG_CPU, 0, &r);
 	ret = vcpu_model_load(vm->model, &r, e);
 	return ret ? saved_vm_section_error(vm->saved, TAG_CPU, 0, ret, e) : 0;
+}
+
+int snapshot_load_dimms(struct vm *vm, struct error *e)
+{
+	struct state_reader r;
+	int ret;
+
+	open_section(vm->saved, TAG_DIMMS, 0, &r);
+	ret = vm_dimms_load(vm, &r, e);
+	return ret ? saved_vm_section_error(vm->saved, TAG_DIMMS, 0, ret, e) :
+		     0;
 }
 
 /* All are there before the first is loaded, as their APICs know of each other. */
@@ -254,6 +269,10 @@ static int load_memory(struct vm *vm, struct error *e)
 
 	if (n < 0)
 		return n;
+	if (memory_file_bytes(parts, count) != s->map.len_bytes)
+		return error_config(e, -EPROTO, "%s: section '%s': is not as "
+				    "large as the VM's memory", s->path,
+				    TAG_MEMORY);
 	if (map && n == 1)
 		return 0;
 	return memory_layers_read(layers + map, (size_t)n - map, parts, count,

@@ -20,6 +20,7 @@
 #define TAG_VCPU	"vcpu"
 #define TAG_BOARD	"board"
 #define TAG_DEVICE	"device"
+#define TAG_DIMMS	"dimms"
 #define TAG_MEMORY	"memory"
 
 /* The files of a directory. */

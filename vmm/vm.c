@@ -294,11 +294,12 @@ static int create_hot_memory(struct vm *vm, struct error *e)
 static int restore_hot_memory(struct vm *vm, struct error *e)
 {
 	const struct saved_vm *s = vm->saved;
-	uint64_t at = s->map.len_bytes - s->hot_bytes, len;
 	int ret = create_hot_memory(vm, e), fd;
+	uint64_t at, len;
 
 	if (ret || !s->hot_bytes)
 		return ret;
+	at = vm_memory_offset(vm, hot_memory_base(vm->hot_memory));
 	ret = hot_memory_open(vm->hot_memory, s->hot_bytes, e);
 	fd = saved_vm_lowest_file(s, &len);
 	if (!ret && s->mode == RESTORE_MAP && len > at)
@@ -391,7 +392,8 @@ static int create(struct vm **out, const struct vm_config *c,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
 		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
 		create_chardevs, create_board, create_pmem, restore_hot_memory,
-		create_devices, create_vcpus, snapshot_load, NULL,
+		snapshot_load_dimms, create_devices, create_vcpus,
+		snapshot_load, NULL,
 	};
 	static const build_step incoming[] = {
 		probe_kvm, create_memory, create_kvm, attach_memory,

@@ -143,6 +143,7 @@ static void remove_now(struct vm *vm, struct dimm *dimm)
 	mem_hotplug_gone(board_mem_hotplug(vm->board), dimm->slot);
 	vm->dimms_ejected[dimm->slot] = false;
 	devices_begin_memory(vm->devices);
+	vm_save_note_unplugged(vm, dimm);
 	dimms_remove(vm->dimms, dimm);
 	devices_end_memory(vm->devices);
 	pthread_mutex_unlock(&vm->machine_lock);
@@ -215,23 +216,28 @@ void vm_dimm_ejected(void *opaque, unsigned int slot)
 	(void)!write(vm->dimm_eject_watch.fd, &one, sizeof(one));
 }
 
-static void on_ejected(struct loop_watch *w, uint32_t events)
+void vm_dimms_take_ejected(struct vm *vm)
 {
-	struct vm *vm = w->opaque;
 	bool ejected[DIMMS_MAX];
-	uint64_t count;
 
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
-	/* vm_dimms_released() comes back to it. */
-	if (vm_is_held(vm))
-		return;
 	pthread_mutex_lock(&vm->machine_lock);
 	memcpy(ejected, vm->dimms_ejected, sizeof(ejected));
 	pthread_mutex_unlock(&vm->machine_lock);
 	for (unsigned int i = 0; i < DIMMS_MAX; i++)
 		if (ejected[i] && vm_dimm_at(vm, i))
 			remove_now(vm, vm_dimm_at(vm, i));
+}
+
+static void on_ejected(struct loop_watch *w, uint32_t events)
+{
+	struct vm *vm = w->opaque;
+	uint64_t count;
+
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	/* vm_dimms_released() comes back to it. */
+	if (!vm_is_held(vm))
+		vm_dimms_take_ejected(vm);
 }
 
 void vm_dimms_released(struct vm *vm)

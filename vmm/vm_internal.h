@@ -218,6 +218,8 @@ void vm_dimm_ejected(void *opaque, unsigned int slot);
 void vm_dimms_settle(struct vm *vm);
 /* The VM is no longer held: what was let go meanwhile can go. */
 void vm_dimms_released(struct vm *vm);
+/* Those that the guest has let go, and nobody had looked yet. */
+void vm_dimms_take_ejected(struct vm *vm);
 void vm_dimm_note_report(struct vm *vm, const struct vm_report *r);
 
 /* vm_reports.c */
@@ -268,6 +270,13 @@ void vm_save_memory_lost(struct vm *vm);
 /* Some of it is, host address. Any thread. */
 void vm_save_note_discarded(struct vm *vm, const void *host,
 			    uint64_t len_bytes);
+/* Memory in a KVM slot is gone. */
+void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm);
+/* Where in the memory file what is at an address of the room for more is. */
+uint64_t vm_memory_offset(const struct vm *vm, gpa_t gpa);
+/* vm_dimms_save.c: what the section of that name holds; loading makes them. */
+void vm_dimms_save(const struct vm *vm, struct state_writer *w);
+int vm_dimms_load(struct vm *vm, struct state_reader *r, struct error *e);
 /* RAM in all memory slots; parts has RAM_MAX_PARTS. */
 size_t vm_ram_parts(const struct vm *vm, struct ram_part *parts);
 /* The same as parts of a memory file. */
@@ -276,6 +285,7 @@ size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts);
 
 /* snapshot.c: steps of making a VM from vm->saved. */
 int snapshot_load_cpu(struct vm *vm, struct error *e);
+int snapshot_load_dimms(struct vm *vm, struct error *e);
 int snapshot_load(struct vm *vm, struct error *e);
 /* The part of it that is neither RAM nor what a CPU is. */
 int snapshot_load_state(struct vm *vm, struct error *e);

@@ -29,6 +29,7 @@ struct save_job {
 	char *live_path;		/* of a template's RAM */
 	struct memory_part parts[RAM_MAX_PARTS];
 	size_t part_count;
+	uint64_t hot_bytes;		/* of the room for more memory */
 	uint64_t *changed;		/* of a diff: pages */
 	bool base_added;
 	struct job *job;
@@ -42,20 +43,35 @@ size_t vm_ram_parts(const struct vm *vm, struct ram_part *parts)
 
 	if (vm->hot_memory)
 		count += hot_memory_parts(vm->hot_memory, parts + count);
-	return count;
+	return count + dimms_parts(vm->dimms, parts + count);
+}
+
+/* After the RAM, which has no gap in the file, by the guest's address: so that it
+ * is the same in all saves of a chain. */
+uint64_t vm_memory_offset(const struct vm *vm, gpa_t gpa)
+{
+	const uint64_t mask = MEMORY_CHUNK_BYTES - 1;
+
+	return ((vm->config->memory.size_bytes + mask) & ~mask) +
+	       (gpa - hot_memory_base(vm->hot_memory));
 }
 
 size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts)
 {
 	struct ram_part ram[RAM_MAX_PARTS];
-	size_t count = vm_ram_parts(vm, ram);
+	size_t count = vm_ram_parts(vm, ram), at_start = ram_parts(vm->ram, ram);
+	uint64_t offset = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		parts[i] = (struct memory_part){
 			.host = ram[i].host,
 			.len_bytes = ram[i].len_bytes,
+			.offset = i < at_start ? offset :
+				  vm_memory_offset(vm, ram[i].base),
 			.anonymous = ram[i].anonymous,
 		};
+		offset += ram[i].len_bytes;
+	}
 	return count;
 }
 
@@ -64,9 +80,8 @@ static gpa_t ram_end(const struct vm *vm)
 	struct ram_part ram[RAM_MAX_PARTS];
 	size_t count = ram_parts(vm->ram, ram);
 
-	if (vm->hot_memory)
-		return hot_memory_base(vm->hot_memory) +
-		       hot_memory_bytes(vm->hot_memory);
+	if (vm->dimms)
+		return dimms_end(vm->dimms);
 	return ram[count - 1].base + ram[count - 1].len_bytes;
 }
 
@@ -87,16 +102,25 @@ void vm_save_memory_lost(struct vm *vm)
 		dirty_note(vm->dirty, 0, UINT64_MAX);
 }
 
-void vm_save_note_discarded(struct vm *vm, const void *host, uint64_t len_bytes)
+void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm)
 {
 	struct ram_part ram[RAM_MAX_PARTS];
 	size_t count = vm->dirty ? vm_ram_parts(vm, ram) : 0;
 
-	for (size_t i = 0; i < count; i++) {
-		uintptr_t offset = (uintptr_t)host - (uintptr_t)ram[i].host;
+	for (size_t i = 0; i < count; i++)
+		if (ram[i].base == dimm->base)
+			dirty_forget(vm->dirty, ram[i].slot);
+}
 
-		if (offset < ram[i].len_bytes)
-			dirty_note(vm->dirty, ram[i].base + offset, len_bytes);
+void vm_save_note_discarded(struct vm *vm, const void *host, uint64_t len_bytes)
+{
+	const struct guest_mem_region *r;
+
+	for (size_t i = 0; vm->dirty && (r = guest_mem_region(vm->mem, i)); i++) {
+		uintptr_t offset = (uintptr_t)host - (uintptr_t)r->host;
+
+		if (offset < r->len_bytes)
+			dirty_note(vm->dirty, r->base + offset, len_bytes);
 	}
 }
 
@@ -149,6 +173,7 @@ static int write_memory(struct save_job *job, struct job *j,
 					j, e);
 	if (!ret) {
 		state_put_string(w, save_files_memory_name(job->files));
+		state_put_u64(w, job->hot_bytes);
 		memory_map_save(&map, w);
 		if (fsync(fd))
 			ret = error_errno(e, -errno, MEMORY_NAME);
@@ -168,6 +193,7 @@ static int write_live_memory(struct save_job *job, struct state_writer *w,
 			    memory_file_bytes(job->parts, job->part_count)))
 		return error_set(e, -ENOMEM, "out of memory");
 	state_put_string(w, job->live_path);
+	state_put_u64(w, job->hot_bytes);
 	memory_map_save(&map, w);
 	memory_map_deinit(&map);
 	return 0;
@@ -217,16 +243,12 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: a VM with more than one virtio-mem "
 				       "cannot be saved yet");
-	if (dimms_bytes(vm->dimms))
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with DIMMs cannot be saved "
-				       "yet");
 	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
 		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
 				       "save: a template's RAM is a file: "
 				       "--memory SIZE,path=FILE,share=on");
 	if (type == SAVE_TEMPLATE && vm->hot_memory &&
-	    hot_memory_open_bytes(vm->hot_memory))
+	    (hot_memory_open_bytes(vm->hot_memory) || dimms_bytes(vm->dimms)))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: memory that was added is not in a "
 				       "template's file");
@@ -342,6 +364,8 @@ static int prepare(struct save_job *job, const struct save_params *p,
 	if (!ret)
 		ret = snapshot_save(vm, job->file, job->config, e);
 	job->part_count = vm_memory_parts(vm, job->parts);
+	job->hot_bytes = vm->hot_memory ?
+			 hot_memory_open_bytes(vm->hot_memory) : 0;
 	/* A template never runs again. */
 	if (ret || job->type == SAVE_TEMPLATE)
 		return ret;
@@ -362,6 +386,7 @@ int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn on_done,
 	if (ret)
 		return ret;
 	vm_cpus_take_ejected(vm);
+	vm_dimms_take_ejected(vm);
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return error_set(e, -ENOMEM, "out of memory");

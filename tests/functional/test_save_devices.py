@@ -36,6 +36,13 @@ def namespace():
     ns.close()
 
 
+def echoing(path):
+    """A stream to the guest's vsock-tool, which is told what to do with it."""
+    stream = connect(path, 5000)
+    stream.sendall(b"E")
+    return stream
+
+
 def added(g, tmp_path):
     """What comes while the guest runs, and where it is."""
     m = g.monitor
@@ -45,7 +52,9 @@ def added(g, tmp_path):
     m.command("disk-remove", path=str(tmp_path / "gone"))
     m.command("pmem-add", path=str(image(tmp_path / "pmem")), slot=3)
     m.command("cpu-add", count=1)
-    assert m.command("memory-set", size="512M", timeout_ms=120000) == {"requested": 512 * MIB, "plugged": 512 * MIB}
+    assert m.command("memory-set", size="512M", timeout_ms=120000)["plugged"] == 512 * MIB
+    m.command("object-add", qom_type="memory-backend-ram", id="mem9", size=128 * MIB)
+    m.command("device_add", driver="pc-dimm", id="dimm9", memdev="mem9")
     # As a disk is: with the guest's driver, and what is in it.
     bus, slot = re.match(r"(?:0000:)?([0-9a-f]+):([0-9a-f]+)", where["pci"]).groups()
     where = disk_at(f"{bus}:{slot}")
@@ -79,14 +88,15 @@ def test_everything_is_there_again(run, mote, tmp_path, namespace):
     g.sh("mkdir -p /mnt; mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072 shared /mnt")
     g.sh(static() + "(vsock-tool serve vsock:4294967295:5000 >/dev/null 2>&1 &) ; sleep 1")
     where = added(g, tmp_path)
-    until(lambda: meminfo(g, "MemTotal") > 440, "the memory is not online")
+    until(lambda: meminfo(g, "MemTotal") > 560, "the memory is not online")
     total = meminfo(g, "MemTotal")
     g.sh("mount -o remount,size=90% /tmp; dd if=/dev/urandom of=/tmp/random bs=1M count=2 2>/dev/null;"
-         " for i in $(seq 100); do cat /tmp/random; echo $i; done >/tmp/large; md5sum </tmp/large >/tmp/large.md5", timeout=300)
+         " for i in $(seq 120); do cat /tmp/random; echo $i; done >/tmp/large; md5sum </tmp/large >/tmp/large.md5", timeout=300)
     g.sh("exec 7>/mnt/open; echo before >&7; echo persistent | dd of=/dev/pmem0 conv=fsync 2>/dev/null")
-    stream = connect(vsock, 5000)
+    stream = echoing(vsock)
     echo(stream, b"before")
-    devices = g.monitor.command("query-pci")
+    devices, memory = g.monitor.command("query-pci"), g.monitor.command("query-memory-devices")
+    assert len(memory) == 2
     cpus = {cpu["cpu-index"] for cpu in g.monitor.command("query-cpus-fast")}
     g.sh(BUSY)
     until(lambda: min(rounds(g), default=0) > 0, "no load")
@@ -100,9 +110,10 @@ def test_everything_is_there_again(run, mote, tmp_path, namespace):
     agent = tmp_path / "other-agent"
     h = Restored(mote, g, tmp_path / "saved", tmp_path / "m2", "--vsock", f"cid=42,path={agent}", preexec_fn=namespace.enter)
     assert h.monitor.command("query-pci") == devices
+    assert h.monitor.command("query-memory-devices") == memory
     assert {cpu["cpu-index"] for cpu in h.monitor.command("query-cpus-fast")} == cpus
     # Streams are new ones, at once; the TCP one goes on.
-    echo(connect(agent, 5000), b"after" * 1000)
+    echo(echoing(agent), b"after" * 1000)
     until(lambda: min(rounds(h)) > max(before) + 1, "the load does not go on")
     h.wait_for("[ -e /tmp/net-done ]")
     assert md5(STREAM) in h.sh("cat /tmp/received")
@@ -117,7 +128,7 @@ def test_everything_is_there_again(run, mote, tmp_path, namespace):
 
     # It comes and goes as before; what is changed is saved as a diff of that.
     h.monitor.command("disk-remove", controller=2, lun=5)
-    assert h.monitor.command("memory-set", size="640M", timeout_ms=120000)["plugged"] == 640 * MIB
+    assert h.monitor.command("memory-set", size="768M", timeout_ms=120000)["plugged"] == 768 * MIB
     until(lambda: meminfo(h, "MemTotal") > total + 100, "no more memory")
     total = meminfo(h, "MemTotal")
     h.monitor.command("stop")
@@ -127,7 +138,7 @@ def test_everything_is_there_again(run, mote, tmp_path, namespace):
     i = Restored(mote, h, tmp_path / "diff", tmp_path / "m3", "--memory", "copy", preexec_fn=namespace.enter)
     assert meminfo(i, "MemTotal") == total
     i.sh("md5sum </tmp/large | cmp - /tmp/large.md5; ping -c 3 -W 5 " + HOST, timeout=300)
-    echo(connect(vsock if vsock.exists() else agent, 5000), b"again")
+    echo(echoing(agent), b"again")
     start = len(i.vm.out)
     i.monitor.command("system_reset")
     i.vm.expect("MOTE-READY", start=start)

@@ -112,6 +112,7 @@ static void look_into(const uint8_t *data, size_t size)
 		free(cpuid);
 		state_reader_init(&r, s->data, s->len_bytes);
 		state_get_string(&r, name, sizeof(name));
+		state_get_u64(&r);
 		if (!memory_map_load(&map, &r))
 			memory_map_deinit(&map);
 	}

@@ -178,6 +178,17 @@ static void test_memory_that_has_come_is_new(void **state)
 		assert_int_equal(bits[(HIGH >> 12) / 64 + i], UINT64_MAX);
 	assert_int_equal(bits[0], 0);
 	free(bits);
+	/* It goes; another in the same slot is new, too. */
+	dirty_add_base(f->dirty, id_of(2));
+	dirty_forget(f->dirty, 1);
+	collect(f, 1);
+	CHANGED(f, 2, -1);
+	logging[1] = false;
+	collect(f, 2);
+	assert_true(logging[1]);
+	assert_int_equal(dirty_since(f->dirty, id_of(2), &bits), 0);
+	assert_int_equal(bits[(HIGH >> 12) / 64], UINT64_MAX);
+	free(bits);
 }
 
 static void test_a_mapped_file_tells_by_its_pages(void **state)

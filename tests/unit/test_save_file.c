@@ -208,6 +208,7 @@ static const struct memory_part *parts_of(uint8_t *p, bool anonymous)
 	};
 	parts[1] = (struct memory_part){
 		.host = p + 2 * MEMORY_CHUNK_BYTES,
+		.offset = 2 * MEMORY_CHUNK_BYTES,
 		.len_bytes = BYTES - 2 * MEMORY_CHUNK_BYTES,
 		.anonymous = anonymous,
 	};

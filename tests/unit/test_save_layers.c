@@ -50,7 +50,8 @@ static void memory_init(struct memory *m)
 	assert_ptr_not_equal(m->p, MAP_FAILED);
 	m->parts[0] = (struct memory_part){ .host = m->p, .len_bytes = FIRST };
 	m->parts[1] = (struct memory_part){ .host = m->p + FIRST,
-					    .len_bytes = SECOND };
+					    .len_bytes = SECOND,
+					    .offset = 3 * CHUNK };
 }
 
 static void touch(struct memory *m, unsigned int page, uint8_t value)
@@ -166,8 +167,10 @@ static void test_layer_with_pages_between_the_parts_is_refused(void **state)
 	assert_int_equal(memory_layers_read(&layer, 1, m.parts, 2,
 					    MEMORY_CHECK_PAGES, &e), -EPROTO);
 	map.chunks[2].pages[0] = 0;
+	map.chunks[3].pages[0] = 1;
 	assert_int_equal(memory_layers_read(&layer, 1, m.parts, 1,
 					    MEMORY_CHECK_PAGES, &e), -EPROTO);
+	map.chunks[3].pages[0] = 0;
 	assert_int_equal(memory_layers_read(&layer, 1, m.parts, 2,
 					    MEMORY_CHECK_PAGES, &e), 0);
 	memory_map_deinit(&map);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state.h"
+
 enum reg {
 	REG_NEWS = 0x00,
 	REG_SELECT = 0x04,
@@ -173,4 +175,25 @@ void mem_hotplug_reset(struct mem_hotplug *h)
 	h->selected = h->source = 0;
 	for (unsigned int i = 0; i < MEM_HOTPLUG_MAX; i++)
 		h->slots[i].news = 0;
+}
+
+void mem_hotplug_save(const struct mem_hotplug *h, struct state_writer *w)
+{
+	state_put_u32(w, h->selected);
+	state_put_u32(w, h->source);
+	for (unsigned int i = 0; i < MEM_HOTPLUG_MAX; i++)
+		state_put_u8(w, h->slots[i].news);
+}
+
+int mem_hotplug_load(struct mem_hotplug *h, struct state_reader *r)
+{
+	h->selected = state_get_u32(r);
+	h->source = state_get_u32(r);
+	for (unsigned int i = 0; i < MEM_HOTPLUG_MAX; i++) {
+		h->slots[i].news = state_get_u8(r);
+		if (h->slots[i].news && h->slots[i].news != DEVICE_CHECK &&
+		    h->slots[i].news != EJECT_REQUEST)
+			return -EPROTO;
+	}
+	return state_reader_error(r);
 }

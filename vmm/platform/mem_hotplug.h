@@ -57,4 +57,11 @@ void mem_hotplug_gone(struct mem_hotplug *h, unsigned int slot);
 /* The guest starts anew, with the DIMMs that there are. */
 void mem_hotplug_reset(struct mem_hotplug *h);
 
+/* All but which DIMMs there are. */
+struct state_writer;
+struct state_reader;
+void mem_hotplug_save(const struct mem_hotplug *h, struct state_writer *w);
+/* -EPROTO, or what the reader says. */
+int mem_hotplug_load(struct mem_hotplug *h, struct state_reader *r);
+
 #endif

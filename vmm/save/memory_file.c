@@ -19,17 +19,18 @@ struct writing {
 	struct memory_job job;
 	int fd, pagemap_fd;
 	const struct memory_part *parts;
+	size_t part_count;
 	struct memory_map *map;
 };
 
 uint64_t memory_file_bytes(const struct memory_part *parts, size_t count)
 {
-	const uint64_t mask = MEMORY_CHUNK_BYTES - 1;
-	uint64_t len = 0;
+	uint64_t end = 0;
 
 	for (size_t i = 0; i < count; i++)
-		len = ((len + mask) & ~mask) + parts[i].len_bytes;
-	return len;
+		if (parts[i].offset + parts[i].len_bytes > end)
+			end = parts[i].offset + parts[i].len_bytes;
+	return end;
 }
 
 /* To look at a page that nobody has touched would only cost page tables. */
@@ -42,23 +43,6 @@ static void read_pagemap(const struct writing *w, const uint8_t *host,
 	if (w->pagemap_fd < 0 ||
 	    pread(w->pagemap_fd, entries, len, at) != (ssize_t)len)
 		memset(entries, 0xff, len);
-}
-
-static const struct memory_part *part_of(const struct writing *w,
-					 uint64_t chunk, uint64_t *offset)
-{
-	const struct memory_part *p = w->parts;
-
-	for (;; p++) {
-		uint64_t chunks = (p->len_bytes + MEMORY_CHUNK_BYTES - 1) /
-				  MEMORY_CHUNK_BYTES;
-
-		if (chunk < chunks)
-			break;
-		chunk -= chunks;
-	}
-	*offset = chunk * MEMORY_CHUNK_BYTES;
-	return p;
 }
 
 /* Which of the chunk's pages are to be looked at. */
@@ -111,7 +95,9 @@ static int chunk_write(struct memory_job *job, uint64_t chunk)
 	const struct memory_part *part;
 	uint64_t offset;
 
-	part = part_of(w, chunk, &offset);
+	part = memory_part_at(w->parts, w->part_count, chunk, &offset);
+	if (!part)
+		return 0;
 	find_pages(w, c, part, offset);
 	return memory_write_chunk(w->fd, c, chunk, part->host + offset);
 }
@@ -122,7 +108,7 @@ int memory_file_write(int fd, const struct memory_part *parts, size_t count,
 	struct writing w = {
 		.job = { .chunk_count = m->chunk_count, .work = chunk_write,
 			 .owner = j },
-		.fd = fd, .parts = parts, .map = m,
+		.fd = fd, .parts = parts, .part_count = count, .map = m,
 	};
 	int ret;
 

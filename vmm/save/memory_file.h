@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory file: RAM, its ranges one after the other, each from a chunk of
- * 2 MiB on, pages of zeros left out as holes. The map tells, for every chunk, which
+ * The memory file: RAM, each of its parts from a chunk of 2 MiB on, pages of zeros
+ * left out as holes. The map tells, for every chunk, which
  * pages are there and their CRC32C; it is kept in the state file. docs/SNAPSHOT.md
  * has the format.
  *
@@ -46,10 +46,11 @@ struct memory_map {
 	struct memory_chunk *chunks;
 };
 
-/* A part of RAM. In the file it begins at a chunk. */
+/* A part of RAM. */
 struct memory_part {
 	uint8_t *host;
 	uint64_t len_bytes;
+	uint64_t offset;	/* in the file: that of a chunk */
 	bool anonymous;		/* pages that nobody touched are zeros */
 	/* Of a diff, a bit for each page: it may have changed. */
 	const uint64_t *changed;
@@ -86,8 +87,8 @@ enum memory_check {
 };
 
 /*
- * The layers, the first below, into memory that holds what is below them. Those
- * above may be longer, as memory grows; none is longer than the parts.
+ * The layers, the first below, into memory that holds what is below them. What
+ * only lower ones have a place for is memory that has gone since: left out.
  */
 int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
 		       const struct memory_part *parts, size_t count,

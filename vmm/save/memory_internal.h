@@ -17,6 +17,11 @@ unsigned int memory_chunk_pages(const struct memory_map *m, uint64_t i);
 bool memory_next_run(const uint64_t *bits, unsigned int *first,
 		     unsigned int *count);
 
+/* The part that a chunk is in, and where; NULL: none. */
+const struct memory_part *memory_part_at(const struct memory_part *parts,
+					 size_t count, uint64_t chunk,
+					 uint64_t *offset);
+
 bool memory_is_zero(const uint8_t *page);
 int memory_write_all(int fd, const uint8_t *data, size_t len, uint64_t at);
 /* -ENODATA: the file ends before. */

@@ -147,44 +147,41 @@ static int failed(const struct reading *r, int ret, struct error *e)
 static int chunk_read(struct memory_job *job, uint64_t chunk)
 {
 	struct reading *r = (struct reading *)job;
-	const struct memory_part *p = r->parts;
-	uint64_t at = chunk;
+	uint64_t offset;
+	const struct memory_part *p = memory_part_at(r->parts, r->part_count,
+						     chunk, &offset);
 
-	for (;; p++) {
-		uint64_t chunks = (p->len_bytes + MEMORY_CHUNK_BYTES - 1) /
-				  MEMORY_CHUNK_BYTES;
-
-		if (at < chunks)
-			break;
-		at -= chunks;
-	}
-	return read_layers(r, chunk, p->host + at * MEMORY_CHUNK_BYTES);
+	return p ? read_layers(r, chunk, p->host + offset) : 0;
 }
 
 /* What a map says is there must have a place in memory: the last chunk of a part
  * may be a short one. */
 static bool fits(const struct memory_map *m, const struct memory_part *parts,
-		 size_t count)
+		 size_t count, bool top)
 {
-	uint64_t chunk = 0;
+	for (uint64_t i = 0; i < m->chunk_count; i++) {
+		const struct memory_chunk *c = &m->chunks[i];
+		const struct memory_part *part;
+		unsigned int last = MEMORY_CHUNK_PAGES;
+		uint64_t offset, inside;
 
-	for (size_t i = 0; i < count; i++) {
-		unsigned int inside = parts[i].len_bytes % MEMORY_CHUNK_BYTES /
-				      PAGE;
-
-		chunk += (parts[i].len_bytes + MEMORY_CHUNK_BYTES - 1) /
-			 MEMORY_CHUNK_BYTES;
-		if (!inside || chunk > m->chunk_count)
+		if (m->kind == MEMORY_LIVE)
+			last = memory_chunk_pages(m, i);
+		else if (memory_chunk_empty(c))
 			continue;
-		if (m->kind == MEMORY_LIVE &&
-		    memory_chunk_pages(m, chunk - 1) > inside)
+		part = memory_part_at(parts, count, i, &offset);
+		if (!part && top)
 			return false;
-		for (unsigned int p = inside; p < MEMORY_CHUNK_PAGES; p++)
-			if (memory_chunk_has(m->chunks[chunk - 1].pages, p) ||
-			    memory_chunk_has(m->chunks[chunk - 1].zeros, p))
+		if (!part)
+			continue;
+		inside = (part->len_bytes - offset) / PAGE;
+		for (unsigned int p = last; p-- > inside;)
+			if (m->kind == MEMORY_LIVE ||
+			    memory_chunk_has(c->pages, p) ||
+			    memory_chunk_has(c->zeros, p))
 				return false;
 	}
-	return m->chunk_count <= chunk;
+	return true;
 }
 
 int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
@@ -198,7 +195,7 @@ int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
 	};
 
 	for (size_t i = 0; i < layer_count; i++) {
-		if (!fits(layers[i].map, parts, count))
+		if (!fits(layers[i].map, parts, count, i + 1 == layer_count))
 			return error_config(e, -EPROTO, "%s: section 'memory': "
 					    "not the memory of this VM",
 					    layers[i].name);

@@ -49,6 +49,21 @@ int memory_job_run(struct memory_job *job)
 	return atomic_load(&job->error);
 }
 
+const struct memory_part *memory_part_at(const struct memory_part *parts,
+					 size_t count, uint64_t chunk,
+					 uint64_t *offset)
+{
+	uint64_t at = chunk * MEMORY_CHUNK_BYTES;
+
+	for (size_t i = 0; i < count; i++)
+		if (at >= parts[i].offset &&
+		    at - parts[i].offset < parts[i].len_bytes) {
+			*offset = at - parts[i].offset;
+			return &parts[i];
+		}
+	return NULL;
+}
+
 bool memory_next_run(const uint64_t *bits, unsigned int *first,
 		     unsigned int *count)
 {
