@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Whatever is wrong with a save is named, with exit status 2, before the guest runs; also when all checksums are right."""
+
+import os
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from conftest import MOTE
+from qmp import Session
+
+TABLE = []
+for number in range(256):
+    for _ in range(8):
+        number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
+    TABLE.append(number)
+
+# As test_save_crash.py's, but it only waits.
+WAITER = "mov $'.', %al; mov $0x3f8, %dx; out %al, %dx; 1: pause; jmp 1b"
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+class State:
+    """A state file that can be changed; docs/SNAPSHOT.md."""
+
+    def __init__(self, data):
+        self.data = bytearray(data)
+
+    def sections(self):
+        """(tag, instance, number): (offset, bytes)"""
+        found = {}
+        for n in range(struct.unpack_from("<I", self.data, 16)[0]):
+            tag, instance, _, offset, size = struct.unpack_from("<16sIIQQ", self.data, 40 + 48 * n)
+            found[tag.rstrip(b"\0").decode(), instance, n] = offset, size
+        return found
+
+    def section(self, wanted):
+        return next(place for (tag, _, _), place in self.sections().items() if tag == wanted)
+
+    def sealed(self):
+        """With all checksums right."""
+        for (_, _, n), (offset, size) in self.sections().items():
+            struct.pack_into("<I", self.data, 40 + 48 * n + 20, crc32c(self.data[offset:offset + size]))
+        struct.pack_into("<I", self.data, 32, crc32c(self.data[40:40 + 48 * len(self.sections())]))
+        struct.pack_into("<I", self.data, 36, crc32c(self.data[:36]))
+        return self.data
+
+
+@pytest.fixture
+def saves(mote, payload, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    vm = mote("run", "-k", payload(WAITER), "-m", "16", "-c", "2", "-d", disk, "--monitor", tmp_path / "m")
+    vm.expect(r"\.")
+    s = Session(tmp_path / "m")
+    s.command("stop")
+    s.command("save", directory=str(tmp_path / "full"))
+    s.command("save", directory=str(tmp_path / "diff"), type="diff", base=str(tmp_path / "full"))
+    s.command("quit")
+    assert vm.wait(60) == 0
+    return tmp_path
+
+
+def refused(saved, *says, modes=("map", "copy")):
+    for mode in modes:
+        done = subprocess.run([MOTE, "restore", saved, "--memory", mode], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and not done.stdout, (mode, says, done)
+        assert all(word in done.stderr for word in says), (mode, says, done.stderr)
+
+
+def test_every_section_that_is_damaged_is_named(saves):
+    for name in ("full", "diff"):
+        path = saves / name / "state"
+        good = path.read_bytes()
+        for (tag, instance, _), (offset, size) in State(good).sections().items():
+            for at in {offset, offset + size // 2, offset + size - 1}:
+                path.write_bytes(good[:at] + bytes([good[at] ^ 0x40]) + good[at + 1:])
+                refused(saves / name, f"section '{tag}'", "checksum", modes=("map",))
+        for at, word in ((0, "not a saved VM"), (8, "version"), (12, "architecture"), (16, "header"), (24, "header"), (33, "header"), (41, "table")):
+            path.write_bytes(good[:at] + bytes([good[at] ^ 0x40]) + good[at + 1:])
+            refused(saves / name, word)
+        for size in (0, 39, 40, len(good) // 2, len(good) - 1):
+            path.write_bytes(good[:size])
+            refused(saves / name, "header")
+        path.write_bytes(good + b"\0")
+        refused(saves / name, "header")
+        path.write_bytes(good)
+    # The diff's base is looked at as well.
+    base = saves / "full" / "state"
+    good = base.read_bytes()
+    base.write_bytes(good[:-1])
+    refused(saves / "diff", "full/state", "truncated")
+    base.write_bytes(good)
+    os.rename(saves / "full", saves / "gone")
+    refused(saves / "diff", "its base is not there")
+
+
+def test_files_that_do_not_fit_are_named(saves):
+    full, disk = saves / "full", saves / "disk"
+    memory = (full / "memory").read_bytes()
+    os.truncate(full / "memory", 8 << 20)
+    refused(full, "memory", "truncated")
+    os.truncate(full / "memory", 17 << 20)
+    refused(full, "memory")
+    os.unlink(full / "memory")
+    refused(full, "memory", "No such file")
+    # One byte where a page is, one where none is.
+    page = next(n for n in range(0, len(memory), 4096) if any(memory[n:n + 4096]))
+    hole = next(n for n in range(0, len(memory), 4096) if not any(memory[n:n + 4096]))
+    for at in (page, hole + 77):
+        (full / "memory").write_bytes(memory[:at] + bytes([memory[at] ^ 1]) + memory[at + 1:])
+        refused(full, "memory", "checksum", modes=("copy",))
+    (full / "memory").write_bytes(memory)
+    config = (full / "config.json").read_bytes()
+    (full / "config.json").write_bytes(config.replace(b"16M", b"32M"))
+    refused(full, "config.json")
+    (full / "config.json").write_bytes(config)
+    os.truncate(disk, 2 << 20)
+    refused(full, "disk0")
+    os.unlink(disk)
+    refused(full, str(disk))
+
+
+def test_what_is_impossible_is_named_with_all_checksums_right(saves):
+    full = saves / "full"
+    good = (full / "state").read_bytes()
+
+    def changed(tag, at, form, value):
+        state = State(good)
+        struct.pack_into(form, state.data, state.section(tag)[0] + at, value)
+        (full / "state").write_bytes(state.sealed())
+
+    # Features that this CPU has not: all of leaf 7's second word.
+    state = State(good)
+    offset, size = state.section("cpu")
+    count = struct.unpack_from("<I", good, offset + 8)[0]
+    entries = [(offset + 12 + 28 * n, struct.unpack_from("<7I", good, offset + 12 + 28 * n)) for n in range(count)]
+    at, _ = next((at, entry) for at, entry in entries if entry[:2] == (1, 0))
+    struct.pack_into("<I", state.data, at + 20, 0xFFFFFFFF)
+    (full / "state").write_bytes(state.sealed())
+    refused(full, "CPU lacks", modes=("map",))
+    # Another vendor.
+    at, _ = next((at, entry) for at, entry in entries if entry[0] == 0)
+    state = State(good)
+    struct.pack_into("<I", state.data, at + 16, 0x12345678)
+    (full / "state").write_bytes(state.sealed())
+    refused(full, "vendor", modes=("map",))
+    changed("cpu", 8, "<I", 0xFFFFFFFF)
+    refused(full, "section 'cpu'", modes=("map",))
+    # A memory map of another length, of no kind, with more room than there is.
+    at = 4 + len("memory")
+    for where, form, value in ((8, "<B", 3), (8, "<B", 2), (9, "<Q", 1 << 50), (9, "<Q", 8 << 20), (17, "<I", 0xFFFFFFFF), (0, "<Q", 128 << 20)):
+        changed("memory", at + where, form, value)
+        refused(full, "section '", modes=("map",))
+    changed("device", 0, "<I", 0xFFFFFFFF)
+    refused(full, "section 'device'", modes=("map",))
+    changed("dimms", 0, "<I", 1)
+    refused(full, "section 'dimms'", modes=("map",))
+    changed("board", 0, "<B", 0)
+    refused(full, "section 'board'", modes=("map",))
+    for tag in ("vcpu", "machine", "board", "device"):
+        state = State(good)
+        (_, _, n), (_, size) = next(item for item in state.sections().items() if item[0][0] == tag)
+        struct.pack_into("<16s", state.data, 40 + 48 * n, b"other")
+        (full / "state").write_bytes(state.sealed())
+        refused(full, "section '", modes=("map",))
+    (full / "state").write_bytes(good)
+    done = subprocess.run([MOTE, "restore", full, "--print-config"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(full)
