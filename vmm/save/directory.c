@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Replacing directories. Main thread. */
+/* Replacing directories. One thread at a time. */
 #include "save/directory.h"
 
 #include <dirent.h>

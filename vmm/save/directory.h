@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A directory that is filled beside the one it replaces, and then put in its
- * place at once: whatever happens, what is there is whole. Main thread.
+ * place at once: whatever happens, what is there is whole. One thread at a time.
  */
 #ifndef MOTE_SAVE_DIRECTORY_H
 #define MOTE_SAVE_DIRECTORY_H

@@ -5,7 +5,7 @@
  * pages are there and their CRC32C; it is kept in the state file. docs/SNAPSHOT.md
  * has the format.
  *
- * Main thread; work is shared out to threads that end before the call returns.
+ * One thread at a time; work is shared out to threads that end before the call returns.
  * Nobody else may change the memory meanwhile.
  */
 #ifndef MOTE_MEMORY_FILE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Encoding and checking state files. Main thread. */
+/* Encoding and checking state files. One thread at a time. */
 #include "save/state_file.h"
 
 #include <errno.h>

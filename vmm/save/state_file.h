@@ -2,7 +2,7 @@
 /*
  * The state file: a header, a table, sections. docs/SNAPSHOT.md has the format.
  * A file is checked as a whole before any section is looked into: every byte of
- * it is under a CRC32C. Main thread.
+ * it is under a CRC32C. One thread at a time.
  */
 #ifndef MOTE_STATE_FILE_H
 #define MOTE_STATE_FILE_H
