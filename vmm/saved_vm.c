@@ -10,11 +10,7 @@
 #include <unistd.h>
 
 #include "hot_memory.h"
-#include "pci/pci.h"
 #include "snapshot_internal.h"
-
-#define DISK_ADDRESSES CONFIG_DISK_ADDRESS(CONFIG_DISK_CONTROLLERS - 1, \
-					   CONFIG_DISK_LUNS - 1)
 
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e)
@@ -26,43 +22,6 @@ int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 		return error_prefix(e, ret, "%s: section '%s' %u", s->path, tag,
 				    instance);
 	return error_prefix(e, ret, "%s: section '%s'", s->path, tag);
-}
-
-/* ---- which device a section is about --------------------------------------- */
-
-void saved_device_put(struct state_writer *w, const struct device *device)
-{
-	const struct pci_function *f = device_function(device);
-
-	state_put_string(w, device_type_name(device->type));
-	state_put_string(w, device_key(device));
-	state_put_string(w, device->id ? device->id : "");
-	state_put_u8(w, f->bus);
-	state_put_u8(w, f->slot);
-	state_put_bool(w, device->removing);
-	state_put_u32(w, device->type != DEVICE_DISK ? 0 :
-		      ((const struct config_disk *)device->config)->address);
-}
-
-int saved_device_get(struct saved_device *d, struct state_reader *r)
-{
-	char type[32];
-
-	state_get_string(r, type, sizeof(type));
-	state_get_string(r, d->key, sizeof(d->key));
-	state_get_string(r, d->id, sizeof(d->id));
-	d->bus = state_get_u8(r);
-	d->slot = state_get_u8(r);
-	d->removing = state_get_bool(r);
-	d->address = state_get_u32(r);
-	if (state_reader_error(r))
-		return state_reader_error(r);
-	if (!d->key[0] || d->address > DISK_ADDRESSES || d->bus >= PCI_ROOTS || d->slot >= PCI_SLOTS)
-		return -EPROTO;
-	for (d->type = 0; d->type < DEVICE_TYPES; d->type++)
-		if (!strcmp(type, device_type_name(d->type)))
-			return 0;
-	return -EPROTO;
 }
 
 static int read_devices(struct saved_vm *s, struct error *e)
@@ -85,26 +44,6 @@ static int read_devices(struct saved_vm *s, struct error *e)
 				error_errno(e, ret, "which device it is"), e);
 	}
 	return 0;
-}
-
-int saved_vm_place(const void *opaque, enum device_type type, const char **id,
-		   int *bus, int *slot, struct error *e)
-{
-	const struct saved_vm *s = opaque;
-	bool named = type == DEVICE_DISK || type == DEVICE_NET ||
-		     type == DEVICE_PMEM || type == DEVICE_9P;
-	const char *key = named ? *id : device_type_name(type);
-
-	for (size_t i = 0; i < s->device_count; i++)
-		if (s->devices[i].type == type &&
-		    !strcmp(s->devices[i].key, key)) {
-			*id = *s->devices[i].id ? s->devices[i].id : NULL;
-			*bus = s->devices[i].bus;
-			*slot = s->devices[i].slot;
-			return 0;
-		}
-	return error_config(e, -ENOENT, "the saved VM has no %s '%s'",
-			    device_type_name(type), key);
 }
 
 /* ---- files ---------------------------------------------------------------- */
@@ -141,7 +80,7 @@ static int read_file(const char *path, uint8_t **data, size_t *len,
 }
 
 /* dir/name in *out, malloc()ed; of a state file, what is beside it. */
-static int beside(const struct saved_vm *s, const char *name, char **out)
+int saved_vm_beside(const struct saved_vm *s, const char *name, char **out)
 {
 	const char *slash = strrchr(s->path, '/');
 	int len = slash ? (int)(slash - s->path) + 1 : 0;
@@ -159,7 +98,7 @@ static int check_document(const struct saved_vm *s, struct error *e)
 	size_t len;
 	int ret;
 
-	if (beside(s, CONFIG_NAME, &path))
+	if (saved_vm_beside(s, CONFIG_NAME, &path))
 		return error_set(e, -ENOMEM, "out of memory");
 	ret = read_file(path, &data, &len, e);
 	if (!ret && (len != strlen(s->config) ||
@@ -225,7 +164,7 @@ static int open_memory(struct saved_vm *s, const char *name, struct error *e)
 	char *path;
 	int ret = 0;
 
-	if (beside(s, name, &path))
+	if (saved_vm_beside(s, name, &path))
 		return error_set(e, -ENOMEM, "out of memory");
 	s->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (s->memory_fd < 0 || fstat(s->memory_fd, &st))
@@ -266,89 +205,6 @@ static int read_memory(struct saved_vm *s, struct error *e)
 	return open_memory(s, name, e);
 }
 
-/* ---- what it builds on ------------------------------------------------------ */
-
-static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
-		    struct error *e);
-
-/* At one of the places where it may be. -ENOENT: there is nothing. */
-static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
-		    struct error *e)
-{
-	struct saved_vm *base;
-	int ret;
-
-	if (access(path, F_OK))
-		return -ENOENT;
-	ret = open_one(&base, path, depth + 1, e);
-	if (ret)
-		return error_prefix(e, ret, "the base of %s", s->path);
-	if (memcmp(base->identity.id, s->identity.base_id, DIRTY_ID_BYTES)) {
-		saved_vm_close(base);
-		return error_config(e, -ESTALE, "%s: section '%s': its base %s "
-				    "is another save than the one that it was "
-				    "made from", s->path, TAG_SAVE, path);
-	}
-	if (base->map.len_bytes > s->map.len_bytes) {
-		saved_vm_close(base);
-		return error_config(e, -EPROTO, "%s: section '%s': less memory "
-				    "than its base %s has", s->path, TAG_MEMORY,
-				    path);
-	}
-	s->base = base;
-	return 0;
-}
-
-/* Beside it, wherever both have gone together, or else where it was. */
-static int open_base(struct saved_vm *s, unsigned int depth, struct error *e)
-{
-	const char *absolute = s->identity.base_absolute;
-	char *path;
-	int ret;
-
-	if (s->identity.is_diff != (s->map.kind == MEMORY_DIFF))
-		return saved_vm_section_error(s, TAG_SAVE, 0,
-					      error_errno(e, -EPROTO,
-							  "malformed"), e);
-	if (!s->identity.is_diff)
-		return 0;
-	if (depth + 1 >= SAVED_MAX_LAYERS)
-		return error_config(e, -E2BIG, "%s: builds on more than %d "
-				    "saves: merge some", s->path,
-				    SAVED_MAX_LAYERS);
-	if (beside(s, s->identity.base_relative, &path))
-		return error_set(e, -ENOMEM, "out of memory");
-	ret = try_base(s, path, depth, e);
-	if (ret == -ENOENT || ret == -ESTALE) {
-		int other = try_base(s, absolute, depth, e);
-
-		ret = other == -ENOENT ? ret : other;
-	}
-	if (ret == -ENOENT)
-		ret = error_config(e, ret, "%s: section '%s': its base is not "
-				   "there: neither %s nor %s", s->path,
-				   TAG_SAVE, path, absolute);
-	free(path);
-	return ret;
-}
-
-int saved_vm_layers(const struct saved_vm *s,
-		    struct memory_layer layers[SAVED_MAX_LAYERS],
-		    struct error *e)
-{
-	int count = 0;
-
-	for (const struct saved_vm *i = s; i; i = i->base)
-		count++;
-	if (count > SAVED_MAX_LAYERS)
-		return error_config(e, -E2BIG, "%s: too many bases", s->path);
-	for (int n = count; s; s = s->base)
-		layers[--n] = (struct memory_layer){
-			.fd = s->memory_fd, .map = &s->map, .name = s->path,
-		};
-	return count;
-}
-
 static int read_identity(struct saved_vm *s, struct error *e)
 {
 	const struct state_section *section =
@@ -366,8 +222,8 @@ static int read_identity(struct saved_vm *s, struct error *e)
 
 /* ---- all of it ------------------------------------------------------------- */
 
-static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
-		    struct error *e)
+int saved_vm_open_at(struct saved_vm **out, const char *path,
+		     unsigned int depth, struct error *e)
 {
 	struct saved_vm *s = calloc(1, sizeof(*s));
 	struct stat st;
@@ -401,7 +257,7 @@ static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
 	if (!ret)
 		ret = read_memory(s, e);
 	if (!ret)
-		ret = open_base(s, depth, e);
+		ret = saved_vm_open_base(s, depth, e);
 	if (ret) {
 		saved_vm_close(s);
 		return ret;
@@ -412,7 +268,7 @@ static int open_one(struct saved_vm **out, const char *path, unsigned int depth,
 
 int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
 {
-	return open_one(out, path, 0, e);
+	return saved_vm_open_at(out, path, 0, e);
 }
 
 int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
@@ -501,14 +357,6 @@ static int check_memory(struct saved_vm *s, const struct config_memory *c,
 		return 0;
 	return error_config(e, -EINVAL, "%s: section '%s': is not as large as "
 			    "the VM's memory", s->path, TAG_MEMORY);
-}
-
-int saved_vm_lowest_file(const struct saved_vm *s, uint64_t *len_bytes)
-{
-	while (s->base)
-		s = s->base;
-	*len_bytes = s->map.len_bytes;
-	return s->memory_fd;
 }
 
 int saved_vm_use(struct saved_vm *s, enum restore_memory mode,

@@ -94,6 +94,13 @@ int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e);
 
+/* saved_vm_open(), of one that lies under depth others. */
+int saved_vm_open_at(struct saved_vm **out, const char *path,
+		     unsigned int depth, struct error *e);
+/* saved_chain.c: opens what s builds on, if anything. */
+int saved_vm_open_base(struct saved_vm *s, unsigned int depth, struct error *e);
+/* dir/name, malloc()ed; of a state file, what is beside it. -ENOMEM */
+int saved_vm_beside(const struct saved_vm *s, const char *name, char **out);
 /* A save and its bases, the full one first. -E2BIG */
 int saved_vm_layers(const struct saved_vm *s,
 		    struct memory_layer layers[SAVED_MAX_LAYERS],

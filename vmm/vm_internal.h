@@ -263,6 +263,9 @@ void vm_device_note_ejected(struct vm *vm, unsigned int bus,
 /* vm_save.c */
 /* The end of a save that is under way. */
 void vm_save_deinit(struct vm *vm);
+/* vm_dirty.c. All logs are asked what has changed; parts are all of RAM. */
+int vm_dirty_collect(struct vm *vm, const struct ram_part *parts, size_t count,
+		     struct error *e);
 /* RAM is now as in the save of this id. */
 int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e);
 /* A reset: RAM is new, all of it. */

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What a diff builds on. Main thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "snapshot_internal.h"
+
+/* At one of the places where it may be. -ENOENT: there is nothing. */
+static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
+		    struct error *e)
+{
+	struct saved_vm *base;
+	int ret;
+
+	if (access(path, F_OK))
+		return -ENOENT;
+	ret = saved_vm_open_at(&base, path, depth + 1, e);
+	if (ret)
+		return error_prefix(e, ret, "the base of %s", s->path);
+	if (memcmp(base->identity.id, s->identity.base_id, DIRTY_ID_BYTES)) {
+		saved_vm_close(base);
+		return error_config(e, -ESTALE, "%s: section '%s': its base %s "
+				    "is another save than the one that it was "
+				    "made from", s->path, TAG_SAVE, path);
+	}
+	if (base->map.len_bytes > s->map.len_bytes) {
+		saved_vm_close(base);
+		return error_config(e, -EPROTO, "%s: section '%s': less memory "
+				    "than its base %s has", s->path, TAG_MEMORY,
+				    path);
+	}
+	s->base = base;
+	return 0;
+}
+
+/* Beside it, wherever both have gone together, or else where it was. */
+int saved_vm_open_base(struct saved_vm *s, unsigned int depth, struct error *e)
+{
+	const char *absolute = s->identity.base_absolute;
+	char *path;
+	int ret;
+
+	if (s->identity.is_diff != (s->map.kind == MEMORY_DIFF))
+		return saved_vm_section_error(s, TAG_SAVE, 0,
+					      error_errno(e, -EPROTO,
+							  "malformed"), e);
+	if (!s->identity.is_diff)
+		return 0;
+	if (depth + 1 >= SAVED_MAX_LAYERS)
+		return error_config(e, -E2BIG, "%s: builds on more than %d "
+				    "saves: merge some", s->path,
+				    SAVED_MAX_LAYERS);
+	if (saved_vm_beside(s, s->identity.base_relative, &path))
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = try_base(s, path, depth, e);
+	if (ret == -ENOENT || ret == -ESTALE) {
+		int other = try_base(s, absolute, depth, e);
+
+		ret = other == -ENOENT ? ret : other;
+	}
+	if (ret == -ENOENT)
+		ret = error_config(e, ret, "%s: section '%s': its base is not "
+				   "there: neither %s nor %s", s->path,
+				   TAG_SAVE, path, absolute);
+	free(path);
+	return ret;
+}
+
+int saved_vm_layers(const struct saved_vm *s,
+		    struct memory_layer layers[SAVED_MAX_LAYERS],
+		    struct error *e)
+{
+	int count = 0;
+
+	for (const struct saved_vm *i = s; i; i = i->base)
+		count++;
+	if (count > SAVED_MAX_LAYERS)
+		return error_config(e, -E2BIG, "%s: too many bases", s->path);
+	for (int n = count; s; s = s->base)
+		layers[--n] = (struct memory_layer){
+			.fd = s->memory_fd, .map = &s->map, .name = s->path,
+		};
+	return count;
+}
+
+int saved_vm_lowest_file(const struct saved_vm *s, uint64_t *len_bytes)
+{
+	while (s->base)
+		s = s->base;
+	*len_bytes = s->map.len_bytes;
+	return s->memory_fd;
+}
