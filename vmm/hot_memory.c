@@ -156,6 +156,11 @@ int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 			     len_bytes : h->open_bytes, e);
 }
 
+void hot_memory_note_filled(struct hot_memory *h)
+{
+	h->mapped = true;
+}
+
 void hot_memory_reset(struct hot_memory *h)
 {
 	ram_reset(h->ram);

@@ -56,6 +56,8 @@ void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
  * offset on. */
 int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 		   uint64_t len_bytes, struct error *e);
+/* A save's content is in it, or comes as it is touched, until a reset. */
+void hot_memory_note_filled(struct hot_memory *h);
 /* A system reset: nothing of it is plugged any more. */
 void hot_memory_reset(struct hot_memory *h);
 /* As ram_parts(), one for each slot: HOT_MEMORY_MAX_SLOTS at most. */

@@ -351,7 +351,8 @@ static int restore(int argc, char **argv)
 		saved_vm_close(r.saved);
 		return r.cli.help ? help("restore") : fail(&e);
 	}
-	ret = saved_vm_use(r.saved, cli.copy ? RESTORE_COPY : RESTORE_MAP,
+	ret = saved_vm_use(r.saved, cli.copy ? RESTORE_COPY :
+			   cli.fault ? RESTORE_FAULT : RESTORE_MAP,
 			   &r.cli.config, &e);
 	if (ret)
 		status = fail(&e);

@@ -348,7 +348,8 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
 		parts[i] = (struct ram_part){
 			.host = r->host[i],
 			.len_bytes = r->ranges[i].len_bytes,
-			.anonymous = r->fd < 0 && !r->mapped,
+			/* What was saved may not have come yet. */
+			.anonymous = r->fd < 0 && !r->saved && !r->mapped,
 			.base = r->ranges[i].base,
 			.slot = i,
 		};

@@ -377,6 +377,6 @@ int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 		c->memory.path = NULL;
 		return error_set(e, -ENOMEM, "out of memory");
 	}
-	c->memory.saved = mode == RESTORE_MAP;
+	c->memory.saved = mode != RESTORE_COPY;
 	return 0;
 }

@@ -273,7 +273,7 @@ static int load_memory(struct vm *vm, struct error *e)
 		return error_config(e, -EPROTO, "%s: section '%s': is not as "
 				    "large as the VM's memory", s->path,
 				    TAG_MEMORY);
-	if (map && n == 1)
+	if ((map && n == 1) || s->mode == RESTORE_FAULT)
 		return 0;
 	return memory_layers_read(layers + map, (size_t)n - map, parts, count,
 				  map ? MEMORY_CHECK_PAGES : MEMORY_CHECK_ALL,

@@ -12,6 +12,7 @@
 enum restore_memory {
 	RESTORE_MAP,	/* mapped copy-on-write: at once, whatever its size */
 	RESTORE_COPY,	/* read, every checksum verified */
+	RESTORE_FAULT,	/* read page by page, as they are touched */
 };
 
 enum save_type {

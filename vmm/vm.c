@@ -392,8 +392,8 @@ static int create(struct vm **out, const struct vm_config *c,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
 		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
 		create_chardevs, create_board, create_pmem, restore_hot_memory,
-		snapshot_load_dimms, create_devices, create_vcpus,
-		snapshot_load, NULL,
+		snapshot_load_dimms, vm_fault_start, create_devices,
+		create_vcpus, snapshot_load, NULL,
 	};
 	static const build_step incoming[] = {
 		probe_kvm, create_memory, create_kvm, attach_memory,
@@ -480,6 +480,7 @@ void vm_destroy(struct vm *vm)
 	bus_destroy(vm->pio);
 	/* Devices, and vhost, have written to its log until now. */
 	dirty_destroy(vm->dirty);
+	vm_fault_stop(vm);
 	ram_destroy(vm->ram);
 	guest_mem_destroy(vm->mem);
 	vcpu_model_destroy(vm->model);

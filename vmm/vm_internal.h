@@ -129,6 +129,7 @@ struct vm {
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
 
 	struct vm_dump *dump;	/* NULL: never dumped */
+	struct fault *fault;	/* NULL: RAM is all there */
 	struct vm_migration *migration;	/* NULL: never asked about */
 	bool run_incoming;	/* once it has come in, if it ran over there */
 
@@ -169,6 +170,10 @@ static inline bool vm_guest_knows(const struct vm *vm)
 
 	return state != VM_PRELAUNCH && state != VM_INMIGRATE;
 }
+
+/* vm_fault.c: before and after anybody touches the memory of vm->saved. */
+int vm_fault_start(struct vm *vm, struct error *e);
+void vm_fault_stop(struct vm *vm);
 
 /* dump.c, migrate.c: the end of what is under way. */
 void vm_dump_deinit(struct vm *vm);

@@ -116,13 +116,12 @@ static int take_restore_memory(struct parser *p, const char *attached,
 	ret = take_value(p, OPTION_MEMORY, attached, &p->memory, e);
 	if (ret)
 		return ret;
-	if (!strcmp(p->memory, "fault"))
-		return error_config(e, -EINVAL, "--memory: fault is not "
-				    "supported by this version");
-	if (strcmp(p->memory, "map") && strcmp(p->memory, "copy"))
-		return error_config(e, -EINVAL, "--memory: '%s' is neither map "
-				    "nor copy", p->memory);
+	if (strcmp(p->memory, "map") && strcmp(p->memory, "copy") &&
+	    strcmp(p->memory, "fault"))
+		return error_config(e, -EINVAL, "--memory: '%s' is none of map, "
+				    "copy and fault", p->memory);
 	p->restore->copy = !strcmp(p->memory, "copy");
+	p->restore->fault = !strcmp(p->memory, "fault");
 	return 0;
 }
 
@@ -296,7 +295,7 @@ int cli_parse_restore(int argc, char **argv, struct cli_restore *out,
 	int ret;
 
 	*run = (struct cli_run){ 0 };
-	out->copy = false;
+	out->copy = out->fault = false;
 	config_init(&run->config);
 	ret = pass(&p, false, e);
 	if (!ret && !out->saved)

@@ -24,7 +24,7 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e);
 struct cli_restore {
 	struct cli_run run;
 	const char *saved;	/* what to restore: a word of argv */
-	bool copy;		/* --memory copy; else map */
+	bool copy, fault;	/* --memory copy, or fault; else map */
 	/* Opens what was saved and puts its configuration into *c. */
 	int (*load)(struct cli_restore *r, struct vm_config *c,
 		    struct error *e);

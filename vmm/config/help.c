@@ -123,11 +123,16 @@ static void help_restore(FILE *out)
 {
 	fputs("\nDIR is what the monitor's save made; STATE its state file. "
 	      "Options:\n"
-	      "  --memory map|copy\n"
+	      "  --memory map|copy|fault\n"
 	      "         map, the default: the memory file is mapped copy-on-"
 	      "write, at once and\n"
 	      "         for any number of VMs; copy: it is read, and every "
-	      "checksum verified\n", out);
+	      "checksum verified;\n"
+	      "         fault: pages are read as they are touched, and those that "
+	      "an earlier VM\n"
+	      "         touched first, ahead of that; it needs /dev/userfaultfd, "
+	      "CAP_SYS_PTRACE or\n"
+	      "         vm.unprivileged_userfaultfd=1\n", out);
 	for (const struct option *o = options; o->name; o++)
 		if (option_is_override(o->name))
 			print_option(out, o);
