@@ -158,7 +158,7 @@ int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 
 void hot_memory_note_filled(struct hot_memory *h)
 {
-	h->mapped = true;
+	ram_set_filled(h->ram);
 }
 
 void hot_memory_reset(struct hot_memory *h)

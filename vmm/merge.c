@@ -89,13 +89,16 @@ static int write_memory(const struct saved_vm *s, struct state_file *f,
 	struct state_writer *w = state_file_add(f, TAG_MEMORY, 0);
 	struct memory_layer layers[SAVED_MAX_LAYERS];
 	int count = saved_vm_layers(s, layers, e), fd, ret;
+	struct progress progress;
 	struct memory_map map;
 
 	if (!w || memory_map_init(&map, MEMORY_FULL, s->map.len_bytes))
 		return error_set(e, -ENOMEM, "out of memory");
 	fd = save_directory_file(d, MEMORY_NAME, e);
+	progress_begin(&progress, "merging memory", s->map.len_bytes);
 	ret = fd < 0 ? fd : memory_layers_merge(layers, (size_t)count, fd, &map,
-						e);
+						&progress, e);
+	progress_end(&progress);
 	if (!ret && fsync(fd))
 		ret = error_errno(e, -errno, MEMORY_NAME);
 	if (fd >= 0)

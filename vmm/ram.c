@@ -19,7 +19,7 @@ struct ram {
 	int fd;			/* -1: anonymous */
 	bool private, users_file, hugetlb;
 	bool saved;		/* a saved VM's RAM, until a reset */
-	bool mapped;		/* it is anonymous, but for such a part */
+	bool mapped;		/* it is anonymous, but such a part of it */
 	const char *path;	/* the configuration's */
 	unsigned int count;
 	struct ram_range ranges[RAM_MAX_RANGES];
@@ -300,6 +300,11 @@ int ram_map_saved(struct ram *r, int fd, uint64_t offset, uint64_t len_bytes,
 	madvise(r->host[0], len_bytes, MADV_DONTDUMP);
 	r->mapped = true;
 	return 0;
+}
+
+void ram_set_filled(struct ram *r)
+{
+	r->mapped = true;
 }
 
 void ram_reset(struct ram *r)

@@ -67,6 +67,9 @@ const char *ram_shared_file(const struct ram *r);
 int ram_map_saved(struct ram *r, int fd, uint64_t offset, uint64_t len_bytes,
 		  struct error *e);
 
+/* What it holds comes from a saved VM, as it is touched; until a reset. */
+void ram_set_filled(struct ram *r);
+
 /* System reset: anonymous RAM is given back and reads as zeros; RAM in the
  * user's file stays as it is. */
 void ram_reset(struct ram *r);

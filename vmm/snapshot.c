@@ -265,7 +265,8 @@ static int load_memory(struct vm *vm, struct error *e)
 	struct memory_layer layers[SAVED_MAX_LAYERS];
 	struct memory_part parts[RAM_MAX_PARTS];
 	size_t count = vm_memory_parts(vm, parts);
-	int n = saved_vm_layers(s, layers, e);
+	int n = saved_vm_layers(s, layers, e), ret;
+	struct progress progress;
 
 	if (n < 0)
 		return n;
@@ -275,9 +276,12 @@ static int load_memory(struct vm *vm, struct error *e)
 				    TAG_MEMORY);
 	if ((map && n == 1) || s->mode == RESTORE_FAULT)
 		return 0;
-	return memory_layers_read(layers + map, (size_t)n - map, parts, count,
-				  map ? MEMORY_CHECK_PAGES : MEMORY_CHECK_ALL,
-				  e);
+	progress_begin(&progress, "reading memory", s->map.len_bytes);
+	ret = memory_layers_read(layers + map, (size_t)n - map, parts, count,
+				 map ? MEMORY_CHECK_PAGES : MEMORY_CHECK_ALL,
+				 &progress, e);
+	progress_end(&progress);
+	return ret;
 }
 
 int snapshot_load_state(struct vm *vm, struct error *e)

@@ -68,6 +68,8 @@ static int make(struct vm *vm, const struct dimm_spec *spec, uint8_t flags,
 	mem_hotplug_added(board_mem_hotplug(vm->board), dimm->slot, dimm->base,
 			  dimm->len_bytes);
 	vm_report_allow(vm, true, dimm->slot);
+	if (vm->saved->mode == RESTORE_FAULT)
+		ram_set_filled(dimm->ram);
 	if (vm->saved->mode != RESTORE_MAP || len <= at)
 		return 0;
 	return ram_map_saved(dimm->ram, fd, at, len - at, e);

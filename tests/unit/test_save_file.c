@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/state_file save/machine_x86 save/crc32c save/memory_% save/directory job loop state error */
+/* LINK: save/state_file save/machine_x86 save/crc32c save/memory_% save/directory job loop state error progress */
 /* The files of a save: every damage is found, memory comes back, nothing is left half. */
 #include "unit.h"
 
@@ -231,7 +231,7 @@ static int load_memory(int fd, uint8_t *p, const struct memory_map *m,
 	const struct memory_layer layer = { fd, m, "it" };
 
 	return memory_layers_read(&layer, 1, parts_of(p, true), 2,
-				  MEMORY_CHECK_ALL, e);
+				  MEMORY_CHECK_ALL, NULL, e);
 }
 
 static void round_trip(bool anonymous)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/memory_% save/crc32c save_identity state error */
+/* LINK: save/memory_% save/crc32c save_identity state error progress */
 /* Diffs: what has changed is in the file, layers add up, a chain names its base. */
 #include "unit.h"
 
@@ -99,7 +99,7 @@ static void assert_layers_are(const struct memory_layer *layers, size_t count,
 
 	memory_init(&got);
 	assert_int_equal(memory_layers_read(layers, count, got.parts, 2,
-					    MEMORY_CHECK_ALL, &e), 0);
+					    MEMORY_CHECK_ALL, NULL, &e), 0);
 	assert_memory_equal(got.p, want->p, FIRST + SECOND);
 	munmap(got.p, FIRST + SECOND);
 }
@@ -135,12 +135,12 @@ static void test_layers_add_up_and_merge(void **state)
 	merged.fd = open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	assert_int_equal(memory_map_init(&map, MEMORY_FULL,
 					 maps[0].len_bytes), 0);
-	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map, &e), 0);
+	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map, NULL, &e), 0);
 	merged.map = &map;
 	assert_layers_are(&merged, 1, &m);
 	/* Damage in a lower layer is found though another lies over it. */
 	assert_int_equal(pwrite(layers[0].fd, "?", 1, PAGE / 2), 1);
-	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map, &e),
+	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map, NULL, &e),
 			 -EBADMSG);
 	memory_map_deinit(&map);
 	close(merged.fd);
@@ -165,14 +165,14 @@ static void test_layer_with_pages_between_the_parts_is_refused(void **state)
 	layer = save(&m, MEMORY_FULL, &map);
 	map.chunks[2].pages[0] |= 1u << 3;
 	assert_int_equal(memory_layers_read(&layer, 1, m.parts, 2,
-					    MEMORY_CHECK_PAGES, &e), -EPROTO);
+					    MEMORY_CHECK_PAGES, NULL, &e), -EPROTO);
 	map.chunks[2].pages[0] = 0;
 	map.chunks[3].pages[0] = 1;
 	assert_int_equal(memory_layers_read(&layer, 1, m.parts, 1,
-					    MEMORY_CHECK_PAGES, &e), -EPROTO);
+					    MEMORY_CHECK_PAGES, NULL, &e), -EPROTO);
 	map.chunks[3].pages[0] = 0;
 	assert_int_equal(memory_layers_read(&layer, 1, m.parts, 2,
-					    MEMORY_CHECK_PAGES, &e), 0);
+					    MEMORY_CHECK_PAGES, NULL, &e), 0);
 	memory_map_deinit(&map);
 	close(layer.fd);
 	munmap(m.p, FIRST + SECOND);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "progress.h"
 #include "job.h"
 #include "state.h"
 
@@ -92,9 +93,12 @@ enum memory_check {
  */
 int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
 		       const struct memory_part *parts, size_t count,
-		       enum memory_check check, struct error *e);
-/* All of them, the first a full one, as one file, which is empty; fills m. */
+		       enum memory_check check, struct progress *progress,
+		       struct error *e);
+/* All of them, the first a full one, as one file, which is empty; fills m.
+ * progress, or NULL, is told of every chunk, here as above. */
 int memory_layers_merge(const struct memory_layer *layers, size_t layer_count,
-			int fd, struct memory_map *m, struct error *e);
+			int fd, struct memory_map *m,
+			struct progress *progress, struct error *e);
 
 #endif

@@ -34,6 +34,7 @@ int memory_write_chunk(int fd, struct memory_chunk *c, uint64_t chunk,
 struct memory_job {
 	uint64_t chunk_count;
 	struct job *owner;		/* or NULL */
+	struct progress *progress;	/* or NULL */
 	int (*work)(struct memory_job *job, uint64_t chunk);
 	_Atomic uint64_t next;
 	_Atomic int error;	/* the first: -errno */

@@ -186,10 +186,11 @@ static bool fits(const struct memory_map *m, const struct memory_part *parts,
 
 int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
 		       const struct memory_part *parts, size_t count,
-		       enum memory_check check, struct error *e)
+		       enum memory_check check, struct progress *progress,
+		       struct error *e)
 {
 	struct reading r = {
-		.job = { .work = chunk_read },
+		.job = { .work = chunk_read, .progress = progress },
 		.layers = layers, .layer_count = layer_count,
 		.check = check, .parts = parts, .part_count = count,
 	};
@@ -228,10 +229,12 @@ static int chunk_merge(struct memory_job *job, uint64_t chunk)
 }
 
 int memory_layers_merge(const struct memory_layer *layers, size_t layer_count,
-			int fd, struct memory_map *m, struct error *e)
+			int fd, struct memory_map *m,
+			struct progress *progress, struct error *e)
 {
 	struct reading r = {
-		.job = { .chunk_count = m->chunk_count, .work = chunk_merge },
+		.job = { .chunk_count = m->chunk_count, .work = chunk_merge,
+			 .progress = progress },
 		.layers = layers, .layer_count = layer_count,
 		.check = MEMORY_CHECK_ALL, .out_fd = fd, .out = m,
 	};

@@ -25,6 +25,7 @@ static void *run(void *opaque)
 			ret = job->work(job, i);
 		if (job->owner)
 			job_add_progress(job->owner, MEMORY_CHUNK_BYTES);
+		progress_add(job->progress, MEMORY_CHUNK_BYTES);
 		if (ret && atomic_compare_exchange_strong(&job->error, &none,
 							  ret))
 			atomic_store(&job->failed_chunk, i);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: progress */
+/* Lines of progress: what they say, and to whom. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <pty.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "progress.h"
+
+#define MIB (1ull << 20)
+
+static void test_progress_tells_rate_and_time_left(void **state)
+{
+	struct progress p;
+	char text[160];
+
+	(void)state;
+	progress_begin(&p, "reading memory", 1000 * MIB);
+	progress_add(&p, 250 * MIB);
+	progress_text(&p, 2000000000, text, sizeof(text));
+	assert_string_equal(text, "\rmote: reading memory: 25%, 125 MiB/s, "
+			    "6 s left\033[K");
+	/* The last chunk may reach beyond the end. */
+	progress_add(&p, 751 * MIB);
+	progress_text(&p, 2000000000, text, sizeof(text));
+	assert_non_null(strstr(text, "100%"));
+	assert_non_null(strstr(text, " 0 s left"));
+	progress_end(&p);
+	/* Nobody to tell. */
+	progress_add(NULL, MIB);
+}
+
+/* What stderr got. */
+static size_t on_stderr(int fd, uint64_t begun_ago_ns, char *out, size_t size)
+{
+	int saved = dup(STDERR_FILENO), pair[2] = { -1, -1 };
+	struct progress p;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		assert_int_equal(openpty(&pair[0], &pair[1], NULL, NULL, NULL),
+				 0);
+	dup2(fd < 0 ? pair[1] : fd, STDERR_FILENO);
+	progress_begin(&p, "merging", 100);
+	p.begun_ns -= begun_ago_ns;
+	progress_add(&p, 50);
+	progress_add(&p, 1);
+	progress_end(&p);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	if (fd < 0) {
+		fcntl(pair[0], F_SETFL, O_NONBLOCK);
+		n = read(pair[0], out, size - 1);
+		close(pair[0]);
+		close(pair[1]);
+	} else {
+		n = pread(fd, out, size - 1, 0);
+	}
+	out[n < 0 ? 0 : n] = '\0';
+	return strlen(out);
+}
+
+static void test_progress_is_for_terminals_and_what_takes_long(void **state)
+{
+	char name[] = "/tmp/mote-progress-XXXXXX", out[500];
+	int file = mkstemp(name);
+
+	(void)state;
+	unlink(name);
+	assert_int_equal(on_stderr(file, 5000000000, out, sizeof(out)), 0);
+	assert_int_equal(on_stderr(-1, 0, out, sizeof(out)), 0);
+	assert_true(on_stderr(-1, 5000000000, out, sizeof(out)) > 0);
+	/* One line for two steps in no time, and it is gone at the end. */
+	assert_non_null(strstr(out, "merging: 50%"));
+	assert_null(strstr(out, "51%"));
+	assert_string_equal(out + strlen(out) - 4, "\r\033[K");
+	close(file);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_progress_tells_rate_and_time_left),
+		cmocka_unit_test(
+			test_progress_is_for_terminals_and_what_takes_long),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How far something is that takes long, as a line on stderr that is written over
+ * and over, and is gone at the end: percent, rate, time left. Only on a terminal,
+ * and only of what takes longer than a second.
+ */
+#ifndef MOTE_PROGRESS_H
+#define MOTE_PROGRESS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+	const char *what;
+	uint64_t total;			/* bytes */
+	_Atomic uint64_t done;
+	uint64_t begun_ns;		/* CLOCK_MONOTONIC */
+	_Atomic uint64_t told_ns;	/* the last line; 0: none */
+	int fd;				/* -1: nobody looks */
+};
+
+/* what: a few words. One thread. */
+void progress_begin(struct progress *p, const char *what, uint64_t total);
+/* So much more is done. Any thread; p may be NULL. */
+void progress_add(struct progress *p, uint64_t bytes);
+/* No other thread adds any more. */
+void progress_end(struct progress *p);
+
+/* For tests: what a line says after so long. */
+int progress_text(const struct progress *p, uint64_t passed_ns, char *text,
+		  int size);
+
+#endif
