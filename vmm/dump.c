@@ -128,7 +128,7 @@ static void done(void *opaque, int ret, const struct error *e)
 static int start(struct vm_dump *d, uint64_t begin, uint64_t len,
 		 struct error *e)
 {
-	static const struct job_ops ops = { work, done };
+	static const struct job_ops ops = { .work = work, .done = done };
 	int ret = collect_memory(d, begin, len, e);
 
 	if (!ret)

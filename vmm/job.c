@@ -6,9 +6,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "thread.h"
+
+#define TICK_NS 1000000000ull
 
 struct job {
 	const struct job_ops *ops;
@@ -17,12 +20,22 @@ struct job {
 	bool joined;
 	int cancel_fd;
 	struct loop_watch done;		/* eventfd */
+	struct loop_timer tick;
+	uint64_t begun_ns;		/* CLOCK_MONOTONIC */
 	_Atomic uint64_t progress;
 	atomic_bool cancelled;
 	/* The thread's, until done is readable. */
 	int ret;
 	struct error error;
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static void signal_fd(int fd)
 {
@@ -57,15 +70,25 @@ static void on_done(struct loop_watch *w, uint32_t events)
 	if (read(w->fd, &count, sizeof(count)) != sizeof(count))
 		return;
 	join(j);
+	if (j->ops->tick)
+		loop_timer_set(&j->tick, 0, 0);
 	/* What it is told outlives the job, which it may destroy first. */
 	e = j->error;
 	j->ops->done(j->opaque, j->ret, &e);
+}
+
+static void on_tick(void *opaque)
+{
+	struct job *j = opaque;
+
+	j->ops->tick(j->opaque);
 }
 
 static void free_job(struct job *j)
 {
 	int fd = j->done.fd;
 
+	loop_timer_deinit(&j->tick);
 	loop_remove(&j->done);
 	if (fd >= 0)
 		close(fd);
@@ -84,7 +107,8 @@ int job_start(struct job **out, struct loop *loop, const struct job_ops *ops,
 		return error_set(e, -ENOMEM, "out of memory");
 	j->ops = ops;
 	j->opaque = opaque;
-	j->done = (struct loop_watch)LOOP_WATCH_INIT;
+	j->done = j->tick.watch = (struct loop_watch)LOOP_WATCH_INIT;
+	j->begun_ns = now_ns();
 	j->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = j->cancel_fd < 0 || fd < 0 ? -errno : 0;
@@ -92,6 +116,10 @@ int job_start(struct job **out, struct loop *loop, const struct job_ops *ops,
 		ret = loop_add(loop, &j->done, fd, EPOLLIN, on_done, j);
 	if (ret && fd >= 0)
 		close(fd);
+	if (!ret && ops->tick)
+		ret = loop_timer_init(loop, &j->tick, on_tick, j);
+	if (!ret && ops->tick)
+		loop_timer_set(&j->tick, TICK_NS, TICK_NS);
 	/* The thread may look there. */
 	*out = j;
 	if (!ret)
@@ -122,6 +150,11 @@ void job_destroy(struct job *j)
 uint64_t job_progress(const struct job *j)
 {
 	return atomic_load(&j->progress);
+}
+
+uint64_t job_passed_ms(const struct job *j)
+{
+	return (now_ns() - j->begun_ns) / 1000000;
 }
 
 bool job_cancelled(const struct job *j)

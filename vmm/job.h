@@ -20,6 +20,8 @@ struct job_ops {
 	/* On the loop, once the thread has ended; it may destroy the job, and e is
 	 * there until it returns. */
 	void (*done)(void *opaque, int ret, const struct error *e);
+	/* On the loop, once a second until then; or NULL. */
+	void (*tick)(void *opaque);
 };
 
 /* ---- main thread ---------------------------------------------------------- */
@@ -34,6 +36,8 @@ void job_destroy(struct job *j);
 
 /* Bytes that have been moved so far; any thread. */
 uint64_t job_progress(const struct job *j);
+/* For how long it has been at it. */
+uint64_t job_passed_ms(const struct job *j);
 
 /* ---- the job's thread ----------------------------------------------------- */
 

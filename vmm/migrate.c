@@ -7,8 +7,6 @@
 #include "migrate_internal.h"
 #include "snapshot.h"
 
-#define TICK_NS 1000000000ull
-
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -35,7 +33,7 @@ static void tell(struct vm_migration *m)
 		vm_emit(m->vm, VM_EVENT_MIGRATION, false, NULL);
 }
 
-static void on_tick(void *opaque)
+void migration_tick(void *opaque)
 {
 	tell(opaque);
 }
@@ -43,19 +41,14 @@ static void on_tick(void *opaque)
 int migration_get(struct vm *vm, struct vm_migration **out, struct error *e)
 {
 	struct vm_migration *m = vm->migration;
-	int ret;
 
+	*out = NULL;
 	if (!m) {
 		m = calloc(1, sizeof(*m));
 		if (!m)
 			return error_set(e, -ENOMEM, "out of memory");
 		m->vm = vm;
 		m->capabilities.events = true;
-		ret = loop_timer_init(vm->loop, &m->tick, on_tick, m);
-		if (ret) {
-			free(m);
-			return error_errno(e, ret, "timer");
-		}
 		vm->migration = m;
 	}
 	*out = m;
@@ -98,7 +91,6 @@ void migration_begin(struct vm_migration *m, struct channel *c)
 	atomic_store(&m->sent, 0);
 	m->started_ns = now_ns();
 	migration_set_status(m, VM_MIGRATE_SETUP);
-	loop_timer_set(&m->tick, TICK_NS, TICK_NS);
 }
 
 int migration_work(struct vm_migration *m, const struct job_ops *ops,
@@ -120,7 +112,6 @@ void migration_progress(void *opaque, uint64_t ram_bytes, uint64_t sent_bytes)
 
 static void release(struct vm_migration *m)
 {
-	loop_timer_set(&m->tick, 0, 0);
 	job_destroy(m->job);
 	m->job = NULL;
 	channel_close(m->channel);
@@ -151,7 +142,6 @@ void vm_migration_deinit(struct vm *vm)
 	if (!vm->migration)
 		return;
 	release(vm->migration);
-	loop_timer_deinit(&vm->migration->tick);
 	free(vm->migration);
 	vm->migration = NULL;
 }

@@ -207,7 +207,8 @@ static int read_state(struct job *j, void *opaque, struct error *e)
 
 static void state_done(void *opaque, int ret, const struct error *from)
 {
-	static const struct job_ops ops = { read_memory, memory_done };
+	static const struct job_ops ops = { read_memory, memory_done,
+					    migration_tick };
 	struct vm_migration *m = opaque;
 	struct error e = *from;
 
@@ -229,7 +230,8 @@ static void state_done(void *opaque, int ret, const struct error *from)
 
 int vm_migrate_incoming(struct vm *vm, const char *uri, struct error *e)
 {
-	static const struct job_ops ops = { read_state, state_done };
+	static const struct job_ops ops = { .work = read_state,
+					    .done = state_done };
 	struct vm_migration *m;
 	struct channel *c;
 	int ret = migration_get(vm, &m, e);

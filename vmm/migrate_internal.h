@@ -17,7 +17,6 @@ struct vm_migration {
 	struct vm_migrate_capabilities capabilities;
 	struct vm_migrate_info info;
 	uint64_t started_ns;		/* CLOCK_MONOTONIC */
-	struct loop_timer tick;		/* progress */
 
 	/* While one is under way. */
 	struct job *job;
@@ -44,6 +43,8 @@ void migration_begin(struct vm_migration *m, struct channel *c);
 /* Starts a thread; replaces the one that has ended. */
 int migration_work(struct vm_migration *m, const struct job_ops *ops,
 		   struct error *e);
+/* A job's tick. */
+void migration_tick(void *opaque);
 /* A stream_progress; opaque is the migration, on the job's thread. */
 void migration_progress(void *opaque, uint64_t ram_bytes, uint64_t sent_bytes);
 /* Lets go of all that is only there while it is under way; then the status. */

@@ -75,10 +75,11 @@ static int encode(struct vm_migration *m, struct error *e)
 
 static int start(struct vm_migration *m, struct error *e)
 {
-	static const struct job_ops ops = { work, done };
+	static const struct job_ops ops = { work, done, migration_tick };
 	struct vm *vm = m->vm;
 	int ret;
 
+	vm_cpus_take_ejected(vm);
 	/* What it has asked for would be lost over there. */
 	if (atomic_load(&vm->requests))
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,

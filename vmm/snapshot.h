@@ -43,6 +43,14 @@ typedef void (*vm_save_fn)(void *opaque, int ret, const struct error *e);
 int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn on_done,
 	    void *opaque, struct error *e);
 
+/* Of the save that is being made, VM_EVENT_SAVE_PROGRESS once a second; false:
+ * none is. */
+struct vm_save_progress {
+	uint64_t done, total;	/* bytes of memory */
+	uint64_t passed_ms;
+};
+bool vm_save_progress(const struct vm *vm, struct vm_save_progress *out);
+
 /* ---- what was saved, checked ---------------------------------------------- */
 
 struct saved_vm;

@@ -66,6 +66,7 @@ enum vm_event {
 	VM_EVENT_MEMORY_CHANGE,		/* vm_memory.h */
 	VM_EVENT_DUMP_COMPLETED,	/* dump.h */
 	VM_EVENT_MIGRATION,		/* migrate.h */
+	VM_EVENT_SAVE_PROGRESS,		/* snapshot.h */
 	VM_EVENT_REPORT,		/* vm_report(); reason: the id, or NULL */
 	VM_EVENT_UNPLUG_REFUSED,	/* the same, of what it was to let go */
 };

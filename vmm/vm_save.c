@@ -188,6 +188,28 @@ static void done(void *opaque, int ret, const struct error *e)
 	was.done(was.opaque, ret, &error);
 }
 
+static void tick(void *opaque)
+{
+	struct save_job *job = opaque;
+
+	if (job->vm->save_job)
+		vm_emit(job->vm, VM_EVENT_SAVE_PROGRESS, false, NULL);
+}
+
+bool vm_save_progress(const struct vm *vm, struct vm_save_progress *out)
+{
+	const struct save_job *job = vm->save_job;
+
+	if (!job)
+		return false;
+	out->total = memory_file_bytes(job->parts, job->part_count);
+	out->done = job_progress(job->job);
+	if (out->done > out->total)
+		out->done = out->total;
+	out->passed_ms = job_passed_ms(job->job);
+	return true;
+}
+
 void vm_save_deinit(struct vm *vm)
 {
 	if (vm->save_job)
@@ -284,7 +306,7 @@ static int prepare(struct save_job *job, const struct save_params *p,
 int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn on_done,
 	    void *opaque, struct error *e)
 {
-	static const struct job_ops ops = { work, done };
+	static const struct job_ops ops = { work, done, tick };
 	int ret = check_savable(vm, p->type, e);
 	struct save_job *job;
 

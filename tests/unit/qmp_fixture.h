@@ -65,6 +65,7 @@ struct vm {
 	struct vm_migrate_info migrate;
 	struct vm_migrate_capabilities capabilities;
 	char migrate_uri[64];
+	bool saving;
 	struct vm_dump_status dump;
 	uint64_t dump_begin, dump_bytes;
 	struct config_net nic;	/* that nic-update gave, strings copied */

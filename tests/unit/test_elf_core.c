@@ -90,6 +90,8 @@ static void test_elf_core_holds_notes_and_memory(void **state)
 /* ---- jobs ----------------------------------------------------------------- */
 
 struct ended {
+	struct job *job;
+	int ticks;
 	struct loop *loop;
 	int ret;
 	struct error e;
@@ -113,7 +115,15 @@ static void note_end(void *opaque, int ret, const struct error *e)
 	loop_stop(end->loop);
 }
 
-static const struct job_ops waits = { wait_cancelled, note_end };
+static void stop_waiting(void *opaque)
+{
+	struct ended *end = opaque;
+
+	job_cancel(end->job);
+	end->ticks++;
+}
+
+static const struct job_ops waits = { wait_cancelled, note_end, stop_waiting };
 
 static void test_job_tells_its_end_on_the_loop(void **state)
 {
@@ -126,8 +136,11 @@ static void test_job_tells_its_end_on_the_loop(void **state)
 	assert_int_equal(job_start(&j, end.loop, &waits, &end, &e), 0);
 	while (!job_progress(j))
 		usleep(1000);
-	job_cancel(j);
+	/* After a second it is cancelled. */
+	end.job = j;
 	loop_run(end.loop);
+	assert_int_equal(end.ticks, 1);
+	assert_true(job_passed_ms(j) >= 1000);
 	assert_int_equal(end.ret, -ECANCELED);
 	assert_string_equal(end.e.text, "cancelled");
 	job_destroy(j);

@@ -133,6 +133,21 @@ static void test_migrate_what_is_not_supported_is_named(void **state)
 	client_close(&c);
 }
 
+static void test_save_tells_how_far_it_is(void **state)
+{
+	struct client c = client_ready(*state);
+	struct qmp *q = *state;
+
+	fake_vm_event(&q->vm, VM_EVENT_SAVE_PROGRESS, false, NULL);
+	assert_true(client_is_quiet(&c));
+	q->vm.saving = true;
+	fake_vm_event(&q->vm, VM_EVENT_SAVE_PROGRESS, false, NULL);
+	client_expect(&c, "{\"event\":\"SAVE_PROGRESS\",\"data\":{\"total\":"
+		      "4194304,\"remaining\":3145728,\"bytes-per-second\":"
+		      "1048576,\"seconds-left\":4}}");
+	client_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +155,7 @@ int main(void)
 		TEST(test_migrate_capabilities_are_set_by_name),
 		TEST(test_migrate_tells_how_far_it_is),
 		TEST(test_migrate_figures_are_none_that_cannot_be),
+		TEST(test_save_tells_how_far_it_is),
 		TEST(test_migrate_what_is_not_supported_is_named),
 	};
 

@@ -31,10 +31,17 @@ static void put(struct json_object *o, const char *name, uint64_t value)
 	json_object_object_add(o, name, json_object_new_uint64(value));
 }
 
-/* Bytes of RAM a millisecond. */
-static double rate(const struct vm_migrate_info *i)
+void progress_put(struct json_object *o, uint64_t done, uint64_t total,
+		  uint64_t passed_ms)
 {
-	return i->total_ms ? (double)i->done / (double)i->total_ms : 0;
+	double rate = passed_ms ? (double)done / (double)passed_ms : 0;
+
+	put(o, "total", total);
+	put(o, "remaining", total - done);
+	put(o, "bytes-per-second", (uint64_t)(rate * 1000));
+	if (done && passed_ms)
+		put(o, "seconds-left", (uint64_t)((double)(total - done) /
+						  rate / 1000 + 1));
 }
 
 static struct json_object *ram_json(const struct vm_migrate_info *i)
@@ -71,12 +78,7 @@ struct json_object *migrate_event_json(struct vm *vm)
 			       json_object_new_string(status_name(i.status)));
 	if (i.status != VM_MIGRATE_ACTIVE || !i.total)
 		return o;
-	put(o, "total", i.total);
-	put(o, "remaining", i.total - i.done);
-	put(o, "bytes-per-second", (uint64_t)(rate(&i) * 1000));
-	if (rate(&i) > 0)
-		put(o, "seconds-left", (uint64_t)((double)(i.total - i.done) /
-						  rate(&i) / 1000 + 1));
+	progress_put(o, i.done, i.total, i.total_ms);
 	return o;
 }
 

@@ -8,14 +8,15 @@
 
 #include "dump.h"
 #include "monitor/internal.h"
+#include "snapshot.h"
 #include "vm_memory.h"
 #include "vm_mems.h"
 
 const char *const event_names[] = {
 	"ACPI_DEVICE_OST", "BALLOON_CHANGE", "DEVICE_DELETED",
-	"DEVICE_UNPLUG_GUEST_ERROR", "GUEST_PANICKED",
+	"DEVICE_UNPLUG_GUEST_ERROR", "DUMP_COMPLETED", "GUEST_PANICKED",
 	"MEMORY_DEVICE_SIZE_CHANGE", "MIGRATION", "POWERDOWN", "RESET",
-	"RESUME", "SHUTDOWN", "STOP", NULL,
+	"RESUME", "SAVE_PROGRESS", "SHUTDOWN", "STOP", NULL,
 };
 
 /* How the VM ended, in the words of QEMU's ShutdownCause. */
@@ -136,6 +137,19 @@ static struct json_object *memory_change(struct vm *vm, const char *id)
 	return o;
 }
 
+/* NULL: it is over. */
+static struct json_object *save_progress(struct vm *vm)
+{
+	struct vm_save_progress p;
+	struct json_object *o;
+
+	if (!vm_save_progress(vm, &p))
+		return NULL;
+	o = json_object_new_object();
+	progress_put(o, p.done, p.total, p.passed_ms);
+	return o;
+}
+
 static struct json_object *dump_completed(struct vm *vm)
 {
 	struct json_object *o = json_object_new_object();
@@ -215,6 +229,11 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		break;
 	case VM_EVENT_MIGRATION:
 		broadcast(m, "MIGRATION", migrate_event_json(m->vm));
+		break;
+	case VM_EVENT_SAVE_PROGRESS:
+		data = save_progress(m->vm);
+		if (data)
+			broadcast(m, "SAVE_PROGRESS", data);
 		break;
 	case VM_EVENT_DUMP_COMPLETED:
 		broadcast(m, "DUMP_COMPLETED", dump_completed(m->vm));

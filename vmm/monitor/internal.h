@@ -213,6 +213,9 @@ void query_block_put_node(struct json_object *o, const struct device *d);
 void disk_put_counters(struct json_object *o, const struct device *d);
 /* commands_migrate.c: what MIGRATION tells. */
 struct json_object *migrate_event_json(struct vm *vm);
+/* How much of bytes is done, how fast, and when it will be over. */
+void progress_put(struct json_object *o, uint64_t done, uint64_t total,
+		  uint64_t passed_ms);
 
 /* commands_dump.c: the result of query-dump. */
 struct vm_dump_status;
