@@ -24,7 +24,7 @@ bench:
 
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench boot $(BENCH_ARGS)
-	tests/host/auto --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
+	tests/host/auto --icount --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py
 	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py
 

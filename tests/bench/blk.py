@@ -201,7 +201,7 @@ def run(args, stage):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--disk", metavar="PATH", help="what to use instead of a null_blk; it is written to")
-    parser.add_argument("--milliseconds", type=int, default=500, metavar="N", help="of each kind of I/O (default 500)")
+    parser.add_argument("--milliseconds", type=int, default=200, metavar="N", help="of each kind of I/O (default 200)")
     parser.add_argument("--monitors", metavar="NAME,…", help="only these: mote, qemu, kvmtool")
     try:
         with tempfile.TemporaryDirectory(prefix="mote-bench.") as stage:
