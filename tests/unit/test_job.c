@@ -64,7 +64,7 @@ static void end(struct task *t)
 
 static void test_job_that_fails_tells_why(void **state)
 {
-	static const struct job_ops ops = { work_fails, done };
+	static const struct job_ops ops = { .work = work_fails, .done = done };
 	struct task t = { 0 };
 
 	(void)state;
@@ -80,7 +80,7 @@ static void test_job_that_fails_tells_why(void **state)
 /* Who is told may have no use for the job any more. */
 static void test_job_destroyed_at_its_end_has_told_why(void **state)
 {
-	static const struct job_ops ops = { work_fails, done };
+	static const struct job_ops ops = { .work = work_fails, .done = done };
 	struct task t = { .destroy = true };
 
 	(void)state;
@@ -93,7 +93,7 @@ static void test_job_destroyed_at_its_end_has_told_why(void **state)
 
 static void test_job_cancelled_ends(void **state)
 {
-	static const struct job_ops ops = { until_cancelled, done };
+	static const struct job_ops ops = { .work = until_cancelled, .done = done };
 	struct task t = { 0 };
 
 	(void)state;
@@ -106,7 +106,7 @@ static void test_job_cancelled_ends(void **state)
 
 static void test_job_destroyed_before_its_end_tells_nobody(void **state)
 {
-	static const struct job_ops ops = { until_cancelled, done };
+	static const struct job_ops ops = { .work = until_cancelled, .done = done };
 	struct task t = { 0 };
 
 	(void)state;
