@@ -17,6 +17,7 @@
 
 #include "ctl.h"
 #include "ctl_args.h"
+#include "monitor/internal.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -280,6 +281,29 @@ static void test_ctl_peer_that_is_no_monitor_is_status_2(void **state)
 	close(fd);
 }
 
+/* The client has got that far; a busy machine may take a while. */
+static void run_until(struct qmp *q, bool (*there)(const struct qmp *q))
+{
+	for (int i = 0; i < 1000 && !there(q); i++)
+		qmp_run_ms(q, 10);
+	assert_true(there(q));
+}
+
+static bool has_greeted(const struct qmp *q)
+{
+	return q->monitor->sessions && q->monitor->sessions->negotiated;
+}
+
+static bool has_continued(const struct qmp *q)
+{
+	return q->vm.state == VM_RUNNING;
+}
+
+static bool waits(const struct qmp *q)
+{
+	return q->monitor->sessions && q->monitor->sessions->waiters;
+}
+
 static void test_ctl_follow_prints_events_until_the_end(void **state)
 {
 	struct qmp *q = *state;
@@ -288,7 +312,7 @@ static void test_ctl_follow_prints_events_until_the_end(void **state)
 	struct result r;
 	char *second;
 
-	qmp_run_ms(q, 300);
+	run_until(q, has_greeted);
 	fake_vm_event(&q->vm, VM_EVENT_STOP, false, NULL);
 	vm_end(&q->vm, VM_EXIT_POWEROFF, 0, "off");
 	monitor_destroy(q->monitor);
@@ -316,8 +340,7 @@ static void test_ctl_command_then_follow_prints_both(void **state)
 		const char *words[] = { q->path, "cont", "--follow", NULL };
 		struct ctl_run run = ctl_start(words);
 
-		qmp_run_ms(q, 300);
-		assert_int_equal(q->vm.state, VM_RUNNING);
+		run_until(q, has_continued);
 		monitor_destroy(q->monitor);
 		q->monitor = NULL;
 		r = ctl_finish(q, run);
@@ -333,7 +356,7 @@ static void test_ctl_monitor_that_leaves_is_status_1(void **state)
 	struct ctl_run run = ctl_start(words);
 	struct result r;
 
-	qmp_run_ms(q, 300);
+	run_until(q, waits);
 	monitor_destroy(q->monitor);
 	q->monitor = NULL;
 	r = ctl_finish(q, run);
