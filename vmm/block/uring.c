@@ -209,7 +209,8 @@ static const struct block_engine_ops uring_ops = {
 /*
  * The best that this kernel has: one that knows a single thread submits (6.0),
  * completions that do not interrupt it (5.19), or as they come. Not those that
- * wait until we ask (DEFER_TASKRUN): epoll does not hear of them.
+ * wait until we ask (DEFER_TASKRUN): epoll does not hear of them, and an eventfd
+ * that does costs what they save.
  */
 static int init_ring(struct uring *u, unsigned int depth)
 {
