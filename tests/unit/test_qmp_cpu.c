@@ -80,6 +80,37 @@ static void test_cpu_remove_by_count(void **state)
 	client_close(&c);
 }
 
+/* In whatever order they go; one that is refused is an answer for all. */
+static void test_cpu_remove_waits_for_all(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	q->vm.config.cpus.count = 3;
+	run(&c, "cpu-remove", "{\"count\":2}", NULL);
+	qmp_settle(q);
+	fake_vm_event(&q->vm, VM_EVENT_DEVICE_DELETED, false, "cpu1");
+	client_expect(&c, "{\"event\":\"DEVICE_DELETED\",\"data\":{\"device\":"
+		      "\"cpu1\",\"path\":\"/machine/peripheral/cpu1\"}}");
+	fake_vm_event(&q->vm, VM_EVENT_DEVICE_DELETED, false, "other");
+	client_expect(&c, "{\"event\":\"DEVICE_DELETED\",\"data\":{\"device\":"
+		      "\"other\",\"path\":\"/machine/peripheral/other\"}}");
+	qmp_settle(q);
+	assert_true(client_is_quiet(&c));
+	fake_vm_event(&q->vm, VM_EVENT_DEVICE_DELETED, false, "cpu2");
+	client_expect(&c, "{\"event\":\"DEVICE_DELETED\",\"data\":{\"device\":"
+		      "\"cpu2\",\"path\":\"/machine/peripheral/cpu2\"}}");
+	client_expect(&c, "{\"return\":{}}");
+	run(&c, "cpu-remove", "{\"count\":2}", NULL);
+	qmp_settle(q);
+	fake_vm_event(&q->vm, VM_EVENT_UNPLUG_REFUSED, true, "cpu1");
+	client_expect(&c, "{\"event\":\"DEVICE_UNPLUG_GUEST_ERROR\",\"data\":"
+		      "{\"device\":\"cpu1\",\"path\":"
+		      "\"/machine/peripheral/cpu1\"}}");
+	client_expect_error(&c, "GenericError", "'cpu1'");
+	client_close(&c);
+}
+
 static void test_cpu_remove_before_the_start(void **state)
 {
 	struct qmp *q = *state;
@@ -125,6 +156,7 @@ int main(void)
 		T(test_device_add_of_a_cpu),
 		T(test_cpu_add_by_count),
 		T(test_cpu_remove_by_count),
+		T(test_cpu_remove_waits_for_all),
 		T(test_cpu_remove_before_the_start),
 		T(test_cpu_limits_refusals),
 	};

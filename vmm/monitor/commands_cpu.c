@@ -84,33 +84,48 @@ static int cpu_add(struct session *s, struct json_object *args,
 	return ret;
 }
 
-/* The last ones; the reply waits for the one that is asked for last. */
-static int cpu_remove(struct session *s, struct json_object *args,
-		      struct json_object **result, struct error *e)
+/* Asks for the last ones; ids are those that the guest has to let go. */
+static int remove_cpus(struct vm *vm, uint64_t count, struct json_object *ids,
+		       struct error *e)
 {
-	uint64_t count = arg_uint(args, "count", 1);
-	struct vm *vm = s->monitor->vm;
 	struct vm_cpu_info info;
 	int ret = 0;
 
-	(void)result;
-	if (count >= vm_cpu_count(vm))
-		return error_config(e, -EINVAL, "count: there are %zu vCPUs, "
-				    "and one stays", vm_cpu_count(vm));
 	for (unsigned int i = vm_config(vm)->cpus.max; !ret && count && i--;) {
 		vm_cpu_info(vm, i, &info);
 		if (!info.present)
 			continue;
 		ret = vm_cpu_remove(vm, i, e);
 		count--;
+		/* Before the guest runs there is nobody to wait for. */
+		if (!ret && vm_cpu_find(vm, info.id) >= 0)
+			json_object_array_add(ids, json_object_new_string(
+						      info.id));
 	}
+	return ret;
+}
+
+static int cpu_remove(struct session *s, struct json_object *args,
+		      struct json_object **result, struct error *e)
+{
+	uint64_t count = arg_uint(args, "count", 1);
+	struct vm *vm = s->monitor->vm;
+	struct json_object *ids;
+	int ret = wait_check(s, e);
+
+	(void)result;
 	if (ret)
 		return ret;
-	/* Before the guest runs there is nobody to wait for. */
-	if (vm_cpu_find(vm, info.id) < 0 || !info.index)
-		return 0;
-	return wait_deleted(s, info.id, arg_uint(args, "timeout-ms",
-						 DEFAULT_TIMEOUT_MS), e);
+	if (count >= vm_cpu_count(vm))
+		return error_config(e, -EINVAL, "count: there are %zu vCPUs, "
+				    "and one stays", vm_cpu_count(vm));
+	ids = json_object_new_array();
+	ret = remove_cpus(vm, count, ids, e);
+	if (!ret && json_object_array_length(ids))
+		ret = wait_deleted(s, ids, arg_uint(args, "timeout-ms",
+						    DEFAULT_TIMEOUT_MS), e);
+	json_object_put(ids);
+	return ret;
 }
 
 static bool given(struct json_object *args, const char *name)

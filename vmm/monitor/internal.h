@@ -236,9 +236,10 @@ void wait_vm_ended(struct monitor *m);
  */
 int wait_remove_device(struct session *s, struct device *device,
 		       uint64_t timeout_ms, bool force, struct error *e);
-/* The same for what the guest has been asked for already, without force. */
-int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
-		 struct error *e);
+/* The same for what the guest has been asked for already, without force: an array
+ * of ids, which is taken a reference of. */
+int wait_deleted(struct session *s, struct json_object *ids,
+		 uint64_t timeout_ms, struct error *e);
 /*
  * The reply, the sizes of memory, comes when the guest has what it was asked to
  * have, or at the timeout; at once when it does not run.

@@ -32,6 +32,7 @@ struct waiter {
 	struct loop_timer timer;	/* watch.fd is -1 without a timeout */
 	uint64_t timeout_ms;
 	char *device;			/* FOR_DEVICE: its id */
+	struct json_object *others;	/* those of more, or NULL */
 	bool force;			/* at the timeout, without the guest */
 };
 
@@ -51,6 +52,7 @@ static void destroy(struct waiter *w)
 	loop_timer_deinit(&w->timer);
 	json_object_put(w->reply);
 	json_object_put(w->result);
+	json_object_put(w->others);
 	free(w->device);
 	free(w);
 }
@@ -231,15 +233,20 @@ int wait_remove_device(struct session *s, struct device *device,
 	return ret;
 }
 
-int wait_deleted(struct session *s, const char *id, uint64_t timeout_ms,
-		 struct error *e)
+int wait_deleted(struct session *s, struct json_object *ids,
+		 uint64_t timeout_ms, struct error *e)
 {
+	const char *first = json_object_get_string(
+				    json_object_array_get_idx(ids, 0));
 	int ret = wait_check(s, e);
 
-	if (ret)
-		return ret;
-	return timeout_ms ? add(s, FOR_DEVICE, id, timeout_ms, false, e) :
-			    timed_out(id, 0, e);
+	if (!ret && !timeout_ms)
+		ret = timed_out(first, 0, e);
+	if (!ret)
+		ret = add(s, FOR_DEVICE, first, timeout_ms, false, e);
+	if (ret == COMMAND_DEFERRED)
+		s->waiters->others = json_object_get(ids);
+	return ret;
 }
 
 static bool memory_settled(struct vm *vm)
@@ -305,11 +312,42 @@ struct device_end {
 	const struct error *error;	/* NULL: it is gone */
 };
 
+/* Takes one out of those that are waited for; false: it is not among them. */
+static bool strike_out(struct waiter *w, const char *id)
+{
+	size_t count = w->others ? json_object_array_length(w->others) : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(json_object_get_string(json_object_array_get_idx(
+				   w->others, i)), id))
+			continue;
+		json_object_array_del_idx(w->others, i, 1);
+		return true;
+	}
+	return !strcmp(w->device, id);
+}
+
+/* The one that is named at a timeout is one that is still there. */
+static bool has_more(struct waiter *w)
+{
+	char *next;
+
+	if (!w->others || !json_object_array_length(w->others))
+		return false;
+	next = strdup(json_object_get_string(
+		json_object_array_get_idx(w->others, 0)));
+	if (next) {
+		free(w->device);
+		w->device = next;
+	}
+	return true;
+}
+
 static void device_end(struct waiter *w, const void *arg)
 {
 	const struct device_end *end = arg;
 
-	if (!strcmp(w->device, end->id))
+	if (strike_out(w, end->id) && (end->error || !has_more(w)))
 		finish(w, end->error ? NULL : json_object_get(w->result),
 		       end->error);
 }
