@@ -159,6 +159,8 @@ def test_the_words_of_katas_client(run, tmp_path):
         q.refused("device_add", {"driver": "nvdimm", "id": "nvdimm0", "memdev": "nvdimmbackmem0"}, "nvdimm")
         q.execute("object-del", {"id": "nvdimmbackmem0"})
         q.refused("device_add", {"driver": "vfio-pci", "id": "v", "host": "0000:01:00.0", "romfile": ""}, "vfio-pci")
+        assert "status" not in q.execute("query-migrate")
+        q.execute("migrate-set-capabilities", {"capabilities": [{"capability": "x-ignore-shared", "state": True}]})
         q.execute("system_powerdown", until=("POWERDOWN", "", ""))
         assert g.vm.wait() == 0
     finally:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: char/chardev char/ring char/null char/file char/unix char/listener char/pty char/stdio char/terminal char/escape loop error */
+/* LINK: char/chardev char/ring char/null char/file char/unix char/connect char/listener char/pty char/stdio char/terminal char/escape loop error */
 /* Character back ends but stdio. The test's thread is vCPU and loop in turn. */
 #include "unit.h"
 
@@ -594,6 +594,82 @@ static int open_pty(struct fixture *f)
 	return open(name + 1, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 }
 
+static int listen_at(struct fixture *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	strcpy(addr.sun_path, f->path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
+static int accept_from(struct fixture *f, int listener)
+{
+	int fd = -1;
+
+	for (int i = 0; i < 400 && fd < 0; i++) {
+		spin(f, 5);
+		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+	}
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void test_connect_finds_its_listener_again(void **state)
+{
+	struct fixture *f = *state;
+	struct config_char cfg = { .kind = CHAR_CONNECT, .path = f->path };
+	int listener, fd;
+	struct error e;
+
+	assert_int_equal(chardev_create(&f->c, &cfg, f->loop, NULL, NULL, &e),
+			 -ENOENT);
+	assert_non_null(strstr(e.text, f->path));
+	f->c = NULL;
+	/* With reconnect nobody need be there yet. */
+	cfg.reconnect_s = 1;
+	assert_int_equal(chardev_create(&f->c, &cfg, f->loop, NULL, NULL, &e),
+			 0);
+	chardev_set_client(f->c, &client, f);
+	assert_false(chardev_is_open(f->c));
+	listener = listen_at(f);
+	fd = accept_from(f, listener);
+	put(f, "hello", 5);
+	expect_from(f, fd, "hello");
+	assert_int_equal(write(fd, "to you", 6), 6);
+	expect_input(f, "to you");
+	assert_int_equal(f->connects, 1);
+	close(fd);
+	spin(f, 20);
+	assert_int_equal(f->disconnects, 1);
+	fd = accept_from(f, listener);
+	put(f, "again", 5);
+	expect_from(f, fd, "again");
+	close(fd);
+	close(listener);
+}
+
+static void test_connect_without_reconnect_ends(void **state)
+{
+	struct fixture *f = *state;
+	int listener = listen_at(f), fd;
+
+	create(f, CHAR_CONNECT);
+	assert_true(chardev_is_open(f->c));
+	fd = accept_from(f, listener);
+	close(fd);
+	spin(f, 20);
+	assert_false(chardev_is_open(f->c));
+	spin(f, 50);
+	assert_int_equal(accept4(listener, NULL, NULL, SOCK_NONBLOCK), -1);
+	/* What is written goes nowhere, and holds nobody up. */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(put(f, "0123456789", 10), 10);
+	close(listener);
+}
+
 static void test_pty_reader_may_come_and_go(void **state)
 {
 	struct fixture *f = *state;
@@ -666,6 +742,8 @@ int main(void)
 		T(test_listener_live_socket_is_left_alone),
 		T(test_listener_shut_down_by_others_does_not_spin),
 		T(test_listener_refuses_what_is_no_socket),
+		T(test_connect_finds_its_listener_again),
+		T(test_connect_without_reconnect_ends),
 		T(test_pty_reader_may_come_and_go),
 		T(test_pty_silent_reader_never_stalls),
 	};

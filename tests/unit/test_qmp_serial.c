@@ -37,6 +37,12 @@ static void test_chardevs_are_made_listed_and_removed(void **state)
 	client_exchange(&c, CHARDEV("s", SOCKET(", \"server\": true, "
 						"\"wait\": false")), OK);
 	assert_int_equal(q->vm.chardevs[0].config.kind, CHAR_UNIX);
+	client_exchange(&c, CHARDEV("o", SOCKET(", \"server\": false, "
+						"\"reconnect\": 3")), OK);
+	assert_int_equal(q->vm.chardevs[1].config.kind, CHAR_CONNECT);
+	assert_int_equal(q->vm.chardevs[1].config.reconnect_s, 3);
+	client_exchange(&c, "{\"execute\": \"chardev-remove\", \"arguments\": "
+			"{\"id\": \"o\"}}\n", OK);
 	client_exchange(&c, CHARDEV("f", "\"type\": \"file\", \"data\": "
 				    "{\"out\": \"/log\", \"append\": true}"),
 			OK);
@@ -63,10 +69,11 @@ static void test_chardevs_that_are_refused(void **state)
 {
 	static const struct refusal refusals[] = {
 		{ CHARDEV("1", SOCKET("")), "GenericError", "'id'" },
-		{ CHARDEV("s", SOCKET(", \"server\": false")), "NotSupported",
+		{ CHARDEV("s", SOCKET(", \"reconnect\": 3")), "GenericError",
 		  "server=off" },
-		{ CHARDEV("s", SOCKET(", \"reconnect\": 3")), "NotSupported",
-		  "server=off" },
+		{ CHARDEV("s", SOCKET(", \"reconnect\": 86401, "
+				      "\"server\": false")), "GenericError",
+		  "86400" },
 		{ CHARDEV("s", SOCKET(", \"wait\": true")), "NotSupported",
 		  "wait" },
 		{ CHARDEV("s", SOCKET(", \"frob\": 1")), "GenericError",

@@ -108,6 +108,6 @@ void chardev_resized(struct chardev *c, uint16_t columns, uint16_t rows);
 int chardev_set_label(struct chardev *c, const char *path);
 
 extern const struct chardev_backend_ops stdio_backend, null_backend,
-	file_backend, unix_backend, pty_backend;
+	file_backend, unix_backend, pty_backend, connect_backend;
 
 #endif

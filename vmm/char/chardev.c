@@ -566,6 +566,8 @@ static const struct chardev_backend_ops *backend_of(enum config_char_kind kind)
 		return &unix_backend;
 	case CHAR_PTY:
 		return &pty_backend;
+	case CHAR_CONNECT:
+		return &connect_backend;
 	default:
 		return &null_backend;
 	}

@@ -2,7 +2,7 @@
 /*
  * Character back ends: what is on the host's side of a serial port or a virtio
  * console. stdio, null, file, unix (a listening socket, one client at a time,
- * reconnectable) and pty.
+ * reconnectable), pty, and connect (to somebody's listening Unix socket).
  *
  * Between front end and back end there are two bounded rings. The front end
  * calls chardev_write() and chardev_read() from any thread; they never block
@@ -55,7 +55,7 @@ struct chardev_client {
 	void (*output_ready)(void *opaque);	/* room after a short write */
 	void (*break_received)(void *opaque);	/* Ctrl-a b */
 	void (*resized)(void *opaque, uint16_t columns, uint16_t rows);
-	void (*connected)(void *opaque, bool on); /* unix, pty */
+	void (*connected)(void *opaque, bool on); /* unix, pty, connect */
 };
 
 /* key_fn: the keys that concern the VM, only for stdio; may be NULL. */
@@ -95,7 +95,7 @@ void chardev_flush(struct chardev *c);
 /* Columns and rows of the terminal, 0 × 0 when it is none. */
 void chardev_size(struct chardev *c, uint16_t *columns, uint16_t *rows);
 uint64_t chardev_dropped_bytes(struct chardev *c);
-/* "stdio", "pty:/dev/pts/3", "unix:/path": for query-chardev and messages. */
+/* "stdio", "pty:/dev/pts/3", "unix:/path", "connect:/path": for query-chardev and messages. */
 const char *chardev_label(const struct chardev *c);
 
 /*

@@ -27,12 +27,14 @@ enum config_char_kind {
 	CHAR_FILE,
 	CHAR_UNIX,
 	CHAR_PTY,
+	CHAR_CONNECT,	/* of the monitor */
 };
 
 struct config_char {
 	enum config_char_kind kind;
-	char *path;		/* file, unix */
+	char *path;		/* file, unix, connect */
 	bool append;		/* file: what is there stays */
+	unsigned int reconnect_s;	/* connect: 0: once */
 };
 
 /* A virtio-serial, of the monitor: its ports come later. */

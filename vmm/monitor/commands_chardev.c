@@ -8,6 +8,8 @@
 #include "monitor/props.h"
 #include "vm_chardev.h"
 
+#define MAX_RECONNECT_S	86400u
+
 static const struct prop no_props[] = { { 0 } };
 
 static const struct prop file_props[] = {
@@ -83,16 +85,21 @@ static int parse_socket(struct json_object *data, struct config_char *c,
 			struct error *e)
 {
 	int ret = check_object(data, "socket", socket_props, e);
+	uint64_t again;
 
 	if (ret)
 		return ret;
-	if (!prop_bool(data, "server", true) || prop_uint(data, "reconnect", 0))
-		return not_supported(e, "a socket that connects (server=off)");
+	c->kind = prop_bool(data, "server", true) ? CHAR_UNIX : CHAR_CONNECT;
+	again = prop_uint(data, "reconnect", 0);
+	if (again > MAX_RECONNECT_S || (again && c->kind == CHAR_UNIX))
+		return error_set(e, -EINVAL, "Parameter 'reconnect': with "
+				 "server=off, at most %u seconds",
+				 MAX_RECONNECT_S);
+	c->reconnect_s = (unsigned int)again;
 	if (prop_bool(data, "wait", false))
 		return not_supported(e, "wait=on");
 	if (prop_bool(data, "telnet", false))
 		return not_supported(e, "telnet=on");
-	c->kind = CHAR_UNIX;
 	return socket_path(member(data, "addr"), &c->path, e);
 }
 
@@ -187,13 +194,16 @@ static int query_chardev(struct session *s, struct json_object *args,
 	*result = json_object_new_array();
 	for (size_t i = 0; vm_chardev_info(s->monitor->vm, i, &info); i++) {
 		struct json_object *o = json_object_new_object();
-		bool is_unix = !strncmp(info.label, "unix:", 5);
+		bool listens = !strncmp(info.label, "unix:", 5);
+		bool connects = !strncmp(info.label, "connect:", 8);
 		char name[300];
 
 		/* As QEMU has it. */
-		snprintf(name, sizeof(name), "%s%s%s",
-			 is_unix && !info.open ? "disconnected:" : "",
-			 info.label, is_unix ? ",server=on" : "");
+		snprintf(name, sizeof(name), "%s%s%s%s",
+			 (listens || connects) && !info.open ?
+			 "disconnected:" : "", connects ? "unix:" : "",
+			 info.label + (connects ? 8 : 0),
+			 listens ? ",server=on" : "");
 		json_object_object_add(o, "label",
 				       json_object_new_string(info.id));
 		json_object_object_add(o, "filename",
