@@ -16,6 +16,7 @@
 #include "error.h"
 #include "monitor/framing.h"
 #include "nearest.h"
+#include "progress.h"
 
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
@@ -139,18 +140,46 @@ static int send_command(struct ctl *c, const char *name,
 	return ret;
 }
 
+/* What takes long is shown where somebody looks; true: something is. */
+static bool show_progress(struct json_object *event)
+{
+	struct json_object *name, *data, *total, *remaining, *rate;
+	bool save;
+
+	if (!isatty(STDERR_FILENO) ||
+	    !json_object_object_get_ex(event, "event", &name) ||
+	    !json_object_object_get_ex(event, "data", &data) ||
+	    !json_object_object_get_ex(data, "total", &total) ||
+	    !json_object_object_get_ex(data, "remaining", &remaining) ||
+	    !json_object_object_get_ex(data, "bytes-per-second", &rate))
+		return false;
+	save = !strcmp(json_object_get_string(name), "SAVE_PROGRESS");
+	progress_show(STDERR_FILENO, save ? "saving" : "sending",
+		      json_object_get_uint64(total) -
+			      json_object_get_uint64(remaining),
+		      json_object_get_uint64(total),
+		      json_object_get_uint64(rate));
+	return true;
+}
+
 /* The reply to one command; events before it are printed under --follow. */
 static int call(struct ctl *c, const char *name, struct json_object *args,
 		struct json_object **reply, struct error *e)
 {
 	int ret = send_command(c, name, args, e);
+	bool shown = false;
 
 	if (ret)
 		return ret;
 	while ((ret = next_message(c, reply, e)) > 0) {
 		if (json_object_object_get_ex(*reply, "return", NULL) ||
-		    json_object_object_get_ex(*reply, "error", NULL))
+		    json_object_object_get_ex(*reply, "error", NULL)) {
+			if (shown)
+				progress_hide(STDERR_FILENO);
 			return 0;
+		}
+		if (!c->follow)
+			shown = show_progress(*reply) || shown;
 		if (c->follow &&
 		    json_object_object_get_ex(*reply, "event", NULL))
 			print(c, *reply, false);

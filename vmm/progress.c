@@ -27,29 +27,41 @@ void progress_begin(struct progress *p, const char *what, uint64_t total)
 	};
 }
 
-int progress_text(const struct progress *p, uint64_t passed_ns, char *text,
-		  int size)
+void progress_show(int fd, const char *what, uint64_t done, uint64_t total,
+		   uint64_t bytes_per_second)
 {
-	double done = (double)atomic_load(&p->done), total = (double)p->total;
-	double rate = done * 1e9 / (double)(passed_ns ? passed_ns : 1);
+	uint64_t left = done < total ? total - done : 0;
+	char text[160];
+	int len = snprintf(text, sizeof(text), "\rmote: %s: %llu%%, %llu MiB/s, "
+			   "%llu s left\033[K", what,
+			   (unsigned long long)
+			   (left ? (double)done * 100 / (double)total : 100),
+			   (unsigned long long)(bytes_per_second >> 20),
+			   (unsigned long long)
+			   (bytes_per_second ? left / bytes_per_second : 0));
 
-	if (done > total)
-		done = total;
-	return snprintf(text, (size_t)size, "\rmote: %s: %.0f%%, %.0f MiB/s, "
-			"%.0f s left\033[K", p->what,
-			total > 0 ? done * 100 / total : 100, rate / (1 << 20),
-			rate > 0 ? (total - done) / rate : 0);
+	if (len > 0 && (size_t)len < sizeof(text))
+		(void)!write(fd, text, (size_t)len);
+}
+
+void progress_hide(int fd)
+{
+	(void)!write(fd, "\r\033[K", 4);
+}
+
+/* The mean since the beginning. */
+static uint64_t rate(uint64_t bytes, uint64_t passed_ns)
+{
+	return bytes / (passed_ns / 1000000 + 1) * 1000;
 }
 
 void progress_add(struct progress *p, uint64_t bytes)
 {
-	uint64_t now, told;
-	char text[160];
-	int len;
+	uint64_t now, told, done;
 
 	if (!p)
 		return;
-	atomic_fetch_add(&p->done, bytes);
+	done = atomic_fetch_add(&p->done, bytes) + bytes;
 	if (p->fd < 0)
 		return;
 	now = now_ns();
@@ -59,13 +71,13 @@ void progress_add(struct progress *p, uint64_t bytes)
 	/* One of the threads that see it says it. */
 	if (!atomic_compare_exchange_strong(&p->told_ns, &told, now))
 		return;
-	len = progress_text(p, now - p->begun_ns, text, sizeof(text));
-	(void)!write(p->fd, text, (size_t)len);
+	progress_show(p->fd, p->what, done, p->total,
+		      rate(done, now - p->begun_ns));
 }
 
 void progress_end(struct progress *p)
 {
 	if (p->fd >= 0 && atomic_load(&p->told_ns))
-		(void)!write(p->fd, "\r\033[K", 4);
+		progress_hide(p->fd);
 	p->fd = -1;
 }

@@ -27,8 +27,9 @@ void progress_add(struct progress *p, uint64_t bytes);
 /* No other thread adds any more. */
 void progress_end(struct progress *p);
 
-/* For tests: what a line says after so long. */
-int progress_text(const struct progress *p, uint64_t passed_ns, char *text,
-		  int size);
+/* One line of it, and its end, on a terminal; for who knows the figures already. */
+void progress_show(int fd, const char *what, uint64_t done, uint64_t total,
+		   uint64_t bytes_per_second);
+void progress_hide(int fd);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: ctl ctl_args */
+/* LINK: ctl ctl_args progress */
 /* WITH: qmp_fixture */
 /* `mote ctl`: its arguments, and whole runs of it against a monitor. */
 #include "qmp_fixture.h"
 
 #include <errno.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,9 +116,9 @@ static int memory_file(void)
 	return fd;
 }
 
-static struct ctl_run ctl_start(const char *const *words)
+static struct ctl_run ctl_start_on(const char *const *words, int err)
 {
-	struct ctl_run r = { .out = memory_file(), .err = memory_file() };
+	struct ctl_run r = { .out = memory_file(), .err = err };
 	char *argv[8] = { NULL };
 	int argc = 0;
 
@@ -134,6 +135,11 @@ static struct ctl_run ctl_start(const char *const *words)
 		_exit(argc);
 	}
 	return r;
+}
+
+static struct ctl_run ctl_start(const char *const *words)
+{
+	return ctl_start_on(words, memory_file());
 }
 
 static void slurp(int fd, char *text, size_t size)
@@ -328,6 +334,36 @@ static void test_ctl_follow_prints_events_until_the_end(void **state)
 	assert_string_equal(strchr(second + 1, '\n'), "\n");
 }
 
+static void test_ctl_on_a_terminal_shows_progress(void **state)
+{
+	struct qmp *q = *state;
+	const char *words[] = { q->path, "wait", NULL };
+	char shown[500], *line;
+	int master, slave;
+	struct ctl_run run;
+	ssize_t n;
+
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	run = ctl_start_on(words, slave);
+	qmp_run_ms(q, 300);
+	q->vm.saving = true;
+	fake_vm_event(&q->vm, VM_EVENT_SAVE_PROGRESS, false, NULL);
+	qmp_run_ms(q, 100);
+	run.err = memory_file();
+	vm_end(&q->vm, VM_EXIT_POWEROFF, 0, "off");
+	monitor_destroy(q->monitor);
+	q->monitor = NULL;
+	assert_int_equal(ctl_finish(q, run).status, 0);
+	n = read(master, shown, sizeof(shown) - 1);
+	shown[n < 0 ? 0 : n] = '\0';
+	line = strstr(shown, "mote: saving: 25%, 1 MiB/s, 3 s left");
+	assert_non_null(line);
+	/* It is gone when the reply is there. */
+	assert_non_null(strstr(line, "left\033[K\r\033[K"));
+	close(master);
+	close(slave);
+}
+
 static void test_ctl_command_then_follow_prints_both(void **state)
 {
 	struct qmp *q = *state;
@@ -379,6 +415,7 @@ int main(void)
 		TEST(test_ctl_wrong_usage_is_status_2),
 		TEST(test_ctl_peer_that_is_no_monitor_is_status_2),
 		TEST(test_ctl_follow_prints_events_until_the_end),
+		TEST(test_ctl_on_a_terminal_shows_progress),
 		TEST(test_ctl_command_then_follow_prints_both),
 		TEST(test_ctl_monitor_that_leaves_is_status_1),
 	};
