@@ -25,12 +25,6 @@ static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
 				    "is another save than the one that it was "
 				    "made from", s->path, TAG_SAVE, path);
 	}
-	if (base->map.len_bytes > s->map.len_bytes) {
-		saved_vm_close(base);
-		return error_config(e, -EPROTO, "%s: section '%s': less memory "
-				    "than its base %s has", s->path, TAG_MEMORY,
-				    path);
-	}
 	s->base = base;
 	return 0;
 }

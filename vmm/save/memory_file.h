@@ -89,7 +89,7 @@ enum memory_check {
 
 /*
  * The layers, the first below, into memory that holds what is below them. What
- * only lower ones have a place for is memory that has gone since: left out.
+ * is in no part is of memory that has gone since: left out.
  */
 int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
 		       const struct memory_part *parts, size_t count,

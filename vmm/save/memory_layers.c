@@ -154,10 +154,10 @@ static int chunk_read(struct memory_job *job, uint64_t chunk)
 	return p ? read_layers(r, chunk, p->host + offset) : 0;
 }
 
-/* What a map says is there must have a place in memory: the last chunk of a part
- * may be a short one. */
+/* What a map says is there must have a place in its part, whose last chunk may be
+ * a short one. Where there is no part was one once. */
 static bool fits(const struct memory_map *m, const struct memory_part *parts,
-		 size_t count, bool top)
+		 size_t count)
 {
 	for (uint64_t i = 0; i < m->chunk_count; i++) {
 		const struct memory_chunk *c = &m->chunks[i];
@@ -170,8 +170,6 @@ static bool fits(const struct memory_map *m, const struct memory_part *parts,
 		else if (memory_chunk_empty(c))
 			continue;
 		part = memory_part_at(parts, count, i, &offset);
-		if (!part && top)
-			return false;
 		if (!part)
 			continue;
 		inside = (part->len_bytes - offset) / PAGE;
@@ -196,7 +194,7 @@ int memory_layers_read(const struct memory_layer *layers, size_t layer_count,
 	};
 
 	for (size_t i = 0; i < layer_count; i++) {
-		if (!fits(layers[i].map, parts, count, i + 1 == layer_count))
+		if (!fits(layers[i].map, parts, count))
 			return error_config(e, -EPROTO, "%s: section 'memory': "
 					    "not the memory of this VM",
 					    layers[i].name);
