@@ -36,12 +36,19 @@ int saved_device_get(struct saved_device *d, struct state_reader *r)
 	d->address = state_get_u32(r);
 	if (state_reader_error(r))
 		return state_reader_error(r);
-	if (!d->key[0] || d->address > DISK_ADDRESSES || d->bus >= PCI_ROOTS || d->slot >= PCI_SLOTS)
+	if (!d->key[0] || d->address > DISK_ADDRESSES ||
+	    d->bus >= PCI_ROOTS || d->slot >= PCI_SLOTS)
 		return -EPROTO;
 	for (d->type = 0; d->type < DEVICE_TYPES; d->type++)
 		if (!strcmp(type, device_type_name(d->type)))
-			return 0;
-	return -EPROTO;
+			break;
+	if (d->type == DEVICE_TYPES)
+		return -EPROTO;
+	/* What these are known by is their id (device_key()). */
+	if ((d->type == DEVICE_DISK || d->type == DEVICE_NET ||
+	     d->type == DEVICE_PMEM) && strcmp(d->id, d->key))
+		return -EPROTO;
+	return 0;
 }
 
 int saved_vm_place(const void *opaque, enum device_type type, const char **id,

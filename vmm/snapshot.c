@@ -204,7 +204,7 @@ static int load_device(struct vm *vm, uint32_t i, struct error *e)
 	struct state_reader r;
 	int ret;
 
-	if (!device || device->type != saved->type ||
+	if (!device || device->type != saved->type || !device_key(device) ||
 	    strcmp(device_key(device), saved->key))
 		return error_config(e, -ENOENT, "'%s' is not in the "
 				    "configuration", saved->key);
