@@ -93,6 +93,7 @@ static int plug(struct vm *vm, struct dimm *dimm, struct error *e)
 	ret = dimms_plug(vm->dimms, dimm, e);
 	devices_end_memory(vm->devices);
 	if (!ret) {
+		vm_save_note_plugged(vm, dimm);
 		mem_hotplug_added(board_mem_hotplug(vm->board), dimm->slot,
 				  dimm->base, dimm->len_bytes);
 		vm_report_allow(vm, true, dimm->slot);

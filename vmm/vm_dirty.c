@@ -74,6 +74,14 @@ void vm_save_memory_lost(struct vm *vm)
 		dirty_note(vm->dirty, 0, UINT64_MAX);
 }
 
+/* Whatever had its place before is in earlier saves; and of memory that others
+ * share, its pages do not tell what was written. */
+void vm_save_note_plugged(struct vm *vm, const struct dimm *dimm)
+{
+	if (vm->dirty)
+		dirty_note(vm->dirty, dimm->base, dimm->len_bytes);
+}
+
 void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm)
 {
 	struct ram_part ram[RAM_MAX_PARTS];

@@ -278,7 +278,8 @@ void vm_save_memory_lost(struct vm *vm);
 /* Some of it is, host address. Any thread. */
 void vm_save_note_discarded(struct vm *vm, const void *host,
 			    uint64_t len_bytes);
-/* Memory in a KVM slot is gone. */
+/* Memory in a KVM slot has come: all of it is new; or is gone. */
+void vm_save_note_plugged(struct vm *vm, const struct dimm *dimm);
 void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm);
 /* Where in the memory file what is at an address of the room for more is. */
 uint64_t vm_memory_offset(const struct vm *vm, gpa_t gpa);
