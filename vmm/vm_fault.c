@@ -37,6 +37,11 @@ int vm_fault_start(struct vm *vm, struct error *e)
 	if (s->mode != RESTORE_FAULT)
 		return 0;
 	p.count = vm_memory_parts(vm, parts);
+	/* The source has no page behind the file's last one. */
+	if (memory_file_bytes(parts, p.count) != s->map.len_bytes)
+		return error_config(e, -EPROTO, "%s: section '%s': is not as "
+				    "large as the VM's memory", s->path,
+				    TAG_MEMORY);
 	for (size_t i = 0; i < p.count; i++)
 		ranges[i] = (struct fault_range){
 			parts[i].host, parts[i].len_bytes,
