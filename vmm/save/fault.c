@@ -65,8 +65,10 @@ static void tell_failure(struct fault *f, int ret)
 	f->failed(f->opaque, text);
 }
 
-/* 0, or -errno of what userfaultfd says. */
-static int install(struct fault *f, uint64_t page, uint8_t *host, uint8_t *buf)
+/* 0, or -errno of what userfaultfd says; of a page that nobody waits for, -EIO
+ * when it cannot be read. */
+static int install(struct fault *f, uint64_t page, uint8_t *host, uint8_t *buf,
+		   bool wanted)
 {
 	struct uffdio_copy copy = { .dst = (uintptr_t)host,
 				    .src = (uintptr_t)buf, .len = PAGE };
@@ -74,6 +76,8 @@ static int install(struct fault *f, uint64_t page, uint8_t *host, uint8_t *buf)
 	bool empty = page_source_is_zero(f->source, page);
 	int ret = empty ? 0 : page_source_read(f->source, page, buf);
 
+	if (ret && !wanted)
+		return -EIO;
 	if (ret) {
 		tell_failure(f, ret);
 		empty = true;
@@ -116,7 +120,8 @@ static void bring(struct fault *f, uint64_t at, uint8_t *buf)
 	if (r) {
 		page = r->first_page + (wake.start - (uintptr_t)r->host) / PAGE;
 		record(f, page);
-		if (!install(f, page, (uint8_t *)(uintptr_t)wake.start, buf))
+		if (!install(f, page, (uint8_t *)(uintptr_t)wake.start, buf,
+			     true))
 			return;
 	}
 	/* It is there already, or something is being given back just now: who
@@ -199,10 +204,12 @@ static void *prefetch(void *opaque)
 
 	for (size_t i = 0; i < f->order_count && !atomic_load(&f->stopping);) {
 		uint8_t *host = host_of(f, f->order[i]);
-		int ret = host ? install(f, f->order[i], host, buf) : 0;
+		int ret = host ? install(f, f->order[i], host, buf,
+					 false) : 0;
 
-		/* The memory is mapped anew: nothing of this is in it. */
-		if (ret == -ENOENT || ret == -ESRCH)
+		/* The memory is mapped anew: nothing of this is in it. Or who
+		 * wants that page will hear why there is none. */
+		if (ret == -ENOENT || ret == -ESRCH || ret == -EIO)
 			break;
 		if (ret == -EAGAIN)
 			usleep(100);
