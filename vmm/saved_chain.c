@@ -7,7 +7,10 @@
 
 #include "snapshot_internal.h"
 
-/* At one of the places where it may be. -ENOENT: there is nothing. */
+/* What was found at a place, other than the base, or what is wrong with it. */
+enum { NOTHING = 1, ANOTHER };
+
+/* At one of the places where it may be. */
 static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
 		    struct error *e)
 {
@@ -15,15 +18,16 @@ static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
 	int ret;
 
 	if (access(path, F_OK))
-		return -ENOENT;
+		return NOTHING;
 	ret = saved_vm_open_at(&base, path, depth + 1, e);
 	if (ret)
 		return error_prefix(e, ret, "the base of %s", s->path);
 	if (memcmp(base->identity.id, s->identity.base_id, DIRTY_ID_BYTES)) {
 		saved_vm_close(base);
-		return error_config(e, -ESTALE, "%s: section '%s': its base %s "
-				    "is another save than the one that it was "
-				    "made from", s->path, TAG_SAVE, path);
+		error_config(e, -EINVAL, "%s: section '%s': its base %s is "
+			     "another save than the one that it was made from",
+			     s->path, TAG_SAVE, path);
+		return ANOTHER;
 	}
 	s->base = base;
 	return 0;
@@ -49,15 +53,17 @@ int saved_vm_open_base(struct saved_vm *s, unsigned int depth, struct error *e)
 	if (saved_vm_beside(s, s->identity.base_relative, &path))
 		return error_set(e, -ENOMEM, "out of memory");
 	ret = try_base(s, path, depth, e);
-	if (ret == -ENOENT || ret == -ESTALE) {
+	if (ret > 0) {
 		int other = try_base(s, absolute, depth, e);
 
-		ret = other == -ENOENT ? ret : other;
+		ret = other == NOTHING ? ret : other;
 	}
-	if (ret == -ENOENT)
-		ret = error_config(e, ret, "%s: section '%s': its base is not "
-				   "there: neither %s nor %s", s->path,
-				   TAG_SAVE, path, absolute);
+	if (ret == NOTHING)
+		error_config(e, -ENOENT, "%s: section '%s': its base is not "
+			     "there: neither %s nor %s", s->path, TAG_SAVE,
+			     path, absolute);
+	if (ret > 0)
+		ret = -EINVAL;
 	free(path);
 	return ret;
 }

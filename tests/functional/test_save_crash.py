@@ -11,7 +11,6 @@ import pytest
 
 from qmp import Session
 
-ROUNDS = 8
 # Counts in memory, all over 24 MiB of it, and says so on the serial port now and then; tells a write that was lost.
 COUNTER = """
     xor %ebp, %ebp
@@ -56,8 +55,9 @@ def save_and_kill(vm, session, delay, arguments):
     vm.wait(60)
 
 
-@pytest.mark.parametrize("places", [False, True])
-def test_a_killed_save_leaves_the_old_one_whole(mote, payload, tmp_path, places):
+@pytest.mark.parametrize("places, rounds", [(False, 4), (True, 4), pytest.param(False, 40, marks=pytest.mark.long),
+                                            pytest.param(True, 40, marks=pytest.mark.long)])
+def test_a_killed_save_leaves_the_old_one_whole(mote, payload, tmp_path, places, rounds):
     image = payload(COUNTER)
     where = tmp_path / "where"
     where.mkdir()
@@ -75,7 +75,7 @@ def test_a_killed_save_leaves_the_old_one_whole(mote, payload, tmp_path, places)
     session.command("save", **arguments)
     took = time.monotonic() - since
     random.seed(os.environ.get("MOTE_SEED", "1"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         session.command("cont")
         time.sleep(0.1)
         save_and_kill(vm, session, random.uniform(0, took * 1.2), arguments)

@@ -176,3 +176,48 @@ def test_what_is_impossible_is_named_with_all_checksums_right(saves):
     done = subprocess.run([MOTE, "restore", full, "--print-config"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(full)
+
+
+def flip(path):
+    """A bit of the first page that there is."""
+    with open(path, "r+b") as f:
+        f.seek(os.lseek(f.fileno(), 0, os.SEEK_DATA))
+        at = f.tell()
+        byte = f.read(1)
+        f.seek(at)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def test_what_is_wrong_in_a_chain_is_named(mote, payload, tmp_path):
+    vm = mote("run", "-k", payload("1: incl 0x400000; jmp 1b"), "-m", "16", "--monitor", tmp_path / "m")
+    s = Session(tmp_path / "m")
+    saves = [tmp_path / f"save{n}" for n in range(5)]
+    for n, saved in enumerate(saves):
+        s.command("cont")
+        s.command("stop")
+        s.command("save", directory=str(saved), **({"type": "diff", "base": str(saves[n - 1])} if n else {}))
+    unknown = s.reply("save", directory=str(tmp_path / "x"), type="diff", base=str(tmp_path / "none"))
+    assert unknown["error"]["class"] == "InvalidConfig" and "none" in unknown["error"]["desc"]
+    s.command("quit")
+    assert vm.wait(60) == 0
+    other = mote("restore", saves[0], "--paused", "--monitor", tmp_path / "m2")
+    s = Session(tmp_path / "m2")
+    foreign = s.reply("save", directory=str(tmp_path / "x"), type="diff", base=str(saves[2]))
+    assert foreign["error"]["class"] == "InvalidConfig" and "not one of" in foreign["error"]["desc"]
+    s.command("quit")
+    assert other.wait(60) == 0
+
+    os.rename(saves[2], tmp_path / "away")
+    refused(saves[4], "save2", "not there")
+    shutil.copytree(saves[1], saves[2])
+    refused(saves[4], "save2", "another save")
+    shutil.rmtree(saves[2])
+    os.rename(tmp_path / "away", saves[2])
+    for n, modes in ((3, ("map", "copy")), (0, ("copy",))):
+        flip(saves[n] / "memory")
+        refused(saves[4], f"save{n}", "section 'memory'", "checksum", modes=modes)
+        done = subprocess.run([MOTE, "merge", saves[4], tmp_path / "out"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and f"save{n}" in done.stderr, done.stderr
+        assert not (tmp_path / "out").exists()
+        flip(saves[n] / "memory")
+    subprocess.run([MOTE, "merge", saves[4], tmp_path / "out"], check=True, timeout=60)
