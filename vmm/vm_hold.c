@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM that is held still while its memory is read. Main thread. */
+/* A VM that is held still while its memory is read. Main thread; vm_check_memory()
+ * on any. */
 #include <errno.h>
 #include <unistd.h>
 
@@ -17,6 +18,14 @@ int vm_check_hold(const struct vm *vm, const char *what, struct error *e)
 				       "%s: the VM is %s", what,
 				       vm_state_name(vm->state));
 	return 0;
+}
+
+int vm_check_memory(const struct vm *vm, const char *what, struct error *e)
+{
+	if (!(atomic_load(&vm->requests) & VM_REQUEST_KVM_ERROR))
+		return 0;
+	return error_set(e, -EIO, "%s: not all of the VM's memory could be read",
+			 what);
 }
 
 int vm_hold(struct vm *vm, enum vm_state state, const char *what,

@@ -157,6 +157,10 @@ int vm_check_hold(const struct vm *vm, const char *what, struct error *e);
 /* It is as before, and runs if it did then. No-op when it is not held. */
 void vm_release(struct vm *vm);
 
+/* Has all of its memory been there until now? -EIO: what is zeros may have been
+ * something else, and the VM is about to end. Any thread. */
+int vm_check_memory(const struct vm *vm, const char *what, struct error *e);
+
 static inline bool vm_is_held(const struct vm *vm)
 {
 	return vm->state == VM_SAVING || vm->state == VM_FINISH_MIGRATE;

@@ -128,6 +128,8 @@ static int work(struct job *j, void *opaque, struct error *e)
 				       strlen(job->config), e);
 	if (!ret && job_cancelled(j))
 		ret = error_errno(e, -ECANCELED, "save");
+	if (!ret)
+		ret = vm_check_memory(job->vm, "save", e);
 	return ret ? ret : save_files_commit(job->files, e);
 }
 

@@ -387,6 +387,24 @@ static void test_held_vm_waits_and_goes_on_as_it_was(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* A page of a saved VM that cannot be read is zeros: nobody is to keep those. */
+static void test_memory_that_was_not_read_is_not_passed_on(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	assert_int_equal(vm_check_memory(&f->vm, "save", &e), 0);
+	assert_int_equal(vm_hold(&f->vm, VM_SAVING, "save", &e), 0);
+	vm_platform_request(&f->vm, PLATFORM_RESET, 0);
+	assert_int_equal(vm_check_memory(&f->vm, "save", &e), 0);
+	vm_vcpu_died(&f->vm, VCPU_KVM_ERROR, "a page");
+	turn(f);
+	assert_int_equal(vm_check_memory(&f->vm, "save", &e), -EIO);
+	vm_release(&f->vm);
+	turn(f);
+	assert_int_equal(vm_exit_report(&f->vm)->kind, VM_EXIT_KVM_ERROR);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +415,7 @@ int main(void)
 		T(test_first_cont_brings_the_tables_up_to_date),
 		T(test_kernel_is_populated_once_it_runs),
 		T(test_held_vm_waits_and_goes_on_as_it_was),
+		T(test_memory_that_was_not_read_is_not_passed_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
