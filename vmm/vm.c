@@ -458,6 +458,8 @@ void vm_destroy(struct vm *vm)
 	vm_migration_deinit(vm);
 	end_preload(vm, &ignored);
 	vm_save_deinit(vm);
+	/* It would stop them. */
+	vm_fault_quiet(vm);
 	vcpus_destroy(vm->vcpus);
 	devices_destroy(vm->devices);
 	vm_mems_deinit(vm);

@@ -60,6 +60,11 @@ int vm_fault_start(struct vm *vm, struct error *e)
 	return ret;
 }
 
+void vm_fault_quiet(struct vm *vm)
+{
+	fault_quiet(vm->fault);
+}
+
 void vm_fault_stop(struct vm *vm)
 {
 	fault_destroy(vm->fault);

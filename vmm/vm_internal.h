@@ -177,6 +177,8 @@ static inline bool vm_guest_knows(const struct vm *vm)
 
 /* vm_fault.c: before and after anybody touches the memory of vm->saved. */
 int vm_fault_start(struct vm *vm, struct error *e);
+/* The vCPUs go: a page that cannot be read is told to nobody. */
+void vm_fault_quiet(struct vm *vm);
 void vm_fault_stop(struct vm *vm);
 
 /* dump.c, migrate.c: the end of what is under way. */

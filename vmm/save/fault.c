@@ -38,7 +38,8 @@ struct fault {
 	void *opaque;
 	int fd;			/* userfaultfd */
 	int stop_fd;
-	atomic_bool stopping, told;
+	atomic_bool stopping;
+	bool told;		/* under the lock: failed() is not called again */
 	pthread_t server, prefetcher;
 	bool serving, prefetching;
 	pthread_mutex_t lock;
@@ -57,12 +58,23 @@ static void tell_failure(struct fault *f, int ret)
 {
 	char text[128];
 
-	if (atomic_exchange(&f->told, true))
-		return;
 	snprintf(text, sizeof(text), "a page of the saved memory cannot be "
 		 "read: %s", ret == -ENODATA ? "the file has become shorter" :
 					       strerror(-ret));
-	f->failed(f->opaque, text);
+	pthread_mutex_lock(&f->lock);
+	if (!f->told)
+		f->failed(f->opaque, text);
+	f->told = true;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void fault_quiet(struct fault *f)
+{
+	if (!f)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->told = true;
+	pthread_mutex_unlock(&f->lock);
 }
 
 /* 0, or -errno of what userfaultfd says; of a page that nobody waits for, -EIO

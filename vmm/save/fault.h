@@ -38,6 +38,8 @@ struct fault_params {
 /* The error says what userfaultfd needs. */
 int fault_create(struct fault **out, const struct fault_params *p,
 		 struct error *e);
+/* From here on failed() is not called. NULL is fine. */
+void fault_quiet(struct fault *f);
 /* Nobody touches the memory any more, or it was mapped anew. NULL is fine. */
 void fault_destroy(struct fault *f);
 
