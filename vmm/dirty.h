@@ -40,7 +40,7 @@ void dirty_drop_base(struct dirty *d);
 
 /*
  * Asks all logs, and starts them where that is not done yet: on each of the parts,
- * which are all of RAM. They may have become more, never fewer.
+ * which are all of RAM; what has come since is new, what has gone is forgotten.
  */
 int dirty_collect(struct dirty *d, const struct ram_part *parts, size_t count);
 /*
