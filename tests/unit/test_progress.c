@@ -49,7 +49,8 @@ static size_t on_stderr(int fd, uint64_t begun_ago_ns, char *out, size_t size)
 {
 	int saved = dup(STDERR_FILENO), pair[2] = { -1, -1 };
 	struct progress p;
-	ssize_t n = 0;
+	size_t len = 0;
+	ssize_t n;
 
 	if (fd < 0)
 		assert_int_equal(openpty(&pair[0], &pair[1], NULL, NULL, NULL),
@@ -63,14 +64,16 @@ static size_t on_stderr(int fd, uint64_t begun_ago_ns, char *out, size_t size)
 	dup2(saved, STDERR_FILENO);
 	close(saved);
 	if (fd < 0) {
-		fcntl(pair[0], F_SETFL, O_NONBLOCK);
-		n = read(pair[0], out, size - 1);
-		close(pair[0]);
+		/* What a terminal was given arrives in pieces; then, EIO. */
 		close(pair[1]);
+		while ((n = read(pair[0], out + len, size - 1 - len)) > 0)
+			len += (size_t)n;
+		close(pair[0]);
 	} else {
 		n = pread(fd, out, size - 1, 0);
+		len = n < 0 ? 0 : (size_t)n;
 	}
-	out[n < 0 ? 0 : n] = '\0';
+	out[len] = '\0';
 	return strlen(out);
 }
 
