@@ -50,18 +50,15 @@ static int check(const struct vm *vm, struct error *e)
 }
 
 /* All but RAM, as a state file. */
-static int encode(struct vm_migration *m, struct error *e)
+static int encode(struct vm_migration *m, const char *config, struct error *e)
 {
-	struct vm *vm = m->vm;
-	struct state_file *f = NULL;
-	char *config = NULL;
+	struct state_file *f;
 	size_t len = 0;
-	int ret = save_config_text(vm->config, vm->devices, &config, e);
+	int ret;
 
-	if (!ret && state_file_create(&f))
-		ret = error_set(e, -ENOMEM, "out of memory");
-	if (!ret)
-		ret = snapshot_save(vm, f, config, e);
+	if (state_file_create(&f))
+		return error_set(e, -ENOMEM, "out of memory");
+	ret = snapshot_save(m->vm, f, config, e);
 	if (!ret) {
 		ret = state_file_encode(f, &m->state, &len);
 		if (ret)
@@ -69,11 +66,10 @@ static int encode(struct vm_migration *m, struct error *e)
 	}
 	m->header.state_bytes = len;
 	state_file_destroy(f);
-	free(config);
 	return ret;
 }
 
-static int start(struct vm_migration *m, struct error *e)
+static int start(struct vm_migration *m, const char *config, struct error *e)
 {
 	static const struct job_ops ops = { work, done, migration_tick };
 	struct vm *vm = m->vm;
@@ -90,7 +86,7 @@ static int start(struct vm_migration *m, struct error *e)
 		.shared = m->capabilities.ignore_shared &&
 			  ram_shared_file(vm->ram),
 	};
-	ret = encode(m, e);
+	ret = encode(m, config, e);
 	if (ret)
 		return ret;
 	if (!m->header.shared)
@@ -101,16 +97,13 @@ static int start(struct vm_migration *m, struct error *e)
 	return ret;
 }
 
-int vm_migrate(struct vm *vm, const char *uri, struct error *e)
+static int send(struct vm_migration *m, const char *uri, const char *config,
+		struct error *e)
 {
-	struct vm_migration *m;
+	struct vm *vm = m->vm;
 	struct channel *c;
-	int ret = migration_get(vm, &m, e);
+	int ret = channel_open(&c, uri, CHANNEL_OUT, e);
 
-	if (!ret)
-		ret = check(vm, e);
-	if (!ret)
-		ret = channel_open(&c, uri, CHANNEL_OUT, e);
 	if (ret)
 		return ret;
 	ret = vm_hold(vm, VM_FINISH_MIGRATE, "migrate", e);
@@ -119,10 +112,27 @@ int vm_migrate(struct vm *vm, const char *uri, struct error *e)
 		return ret;
 	}
 	migration_begin(m, c);
-	ret = start(m, e);
+	ret = start(m, config, e);
 	if (ret) {
 		vm_release(vm);
 		migration_end(m, ret, e);
 	}
+	return ret;
+}
+
+/* A file is not made, nor a command run, for what cannot be sent. */
+int vm_migrate(struct vm *vm, const char *uri, struct error *e)
+{
+	struct vm_migration *m;
+	char *config = NULL;
+	int ret = migration_get(vm, &m, e);
+
+	if (!ret)
+		ret = check(vm, e);
+	if (!ret)
+		ret = save_config_text(vm->config, vm->devices, &config, e);
+	if (!ret)
+		ret = send(m, uri, config, e);
+	free(config);
 	return ret;
 }
