@@ -2,7 +2,7 @@
 """
 The other side of a guest's network, for tests. Prints "ready".
 
-    serve ADDRESS BYTES   TCP port 7001 takes a stream, to its end or BYTES, and answers with its MD5; 7002 sends BYTES of a fixed
+    serve ADDRESS BYTES   for any number of clients at once: TCP port 7001 takes a stream, to its end or BYTES, and answers with its MD5; 7002 sends BYTES of a fixed
                           pattern and closes;
                           UDP port 69 serves the same pattern by TFTP
     frames SOCKET         listens on the Unix socket for one client that sends frames behind their length; answers ARP and ICMP
@@ -22,31 +22,32 @@ def pattern(count):
     return (block * (count // len(block) + 1))[:count]
 
 
-def swallow(listener, count):
+def swallow(client, data):
+    digest = hashlib.md5()
+    left = len(data)
+    while left and (got := client.recv(min(left, 1 << 16))):
+        digest.update(got)
+        left -= len(got)
+    client.sendall(digest.hexdigest().encode() + b"\n")
+    client.close()
+
+
+def feed(client, data):
+    client.sendall(data)
+    client.close()
+
+
+def accept(listener, target, data):
     while True:
-        client, _ = listener.accept()
-        digest = hashlib.md5()
-        left = count
-        while left and (data := client.recv(min(left, 1 << 16))):
-            digest.update(data)
-            left -= len(data)
-        client.sendall(digest.hexdigest().encode() + b"\n")
-        client.close()
+        threading.Thread(target=target, args=(listener.accept()[0], data), daemon=True).start()
 
 
-def feed(listener, data):
-    while True:
-        client, _ = listener.accept()
-        client.sendall(data)
-        client.close()
-
-
-def tftp(address, data):
-    requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def tftp(family, address, data):
+    requests = socket.socket(family, socket.SOCK_DGRAM)
     requests.bind((address, 69))
     while True:
         request, client = requests.recvfrom(2048)
-        answers = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        answers = socket.socket(family, socket.SOCK_DGRAM)
         answers.bind((address, 0))
         answers.connect(client)
         answers.settimeout(5)
@@ -67,10 +68,11 @@ def tftp(address, data):
 
 def serve(address, count):
     data = pattern(int(count))
-    for port, target, args in ((7001, swallow, (len(data),)), (7002, feed, (data,))):
-        listener = socket.create_server((address, port), backlog=16)
-        threading.Thread(target=target, args=(listener, *args), daemon=True).start()
-    threading.Thread(target=tftp, args=(address, data[: 256 << 10]), daemon=True).start()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for port, target in ((7001, swallow), (7002, feed)):
+        listener = socket.create_server((address, port), family=family, backlog=16)
+        threading.Thread(target=accept, args=(listener, target, data), daemon=True).start()
+    threading.Thread(target=tftp, args=(family, address, data[: 256 << 10]), daemon=True).start()
     print("ready", flush=True)
     threading.Event().wait()
 

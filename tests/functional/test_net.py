@@ -72,11 +72,21 @@ def offered(out):
     return {i for i, bit in enumerate(bits) if bit == "1"}
 
 
+# At once, and how many queues had a part in it.
+PARALLEL = """
+for i in 1 2 3 4; do
+    (test "$(nc -w 60 {host} 7002 | md5sum | head -c32)" = {received} && echo parallel) &
+    (test "$(nc -w 60 {host} 7001 </tmp/out | head -c32)" = "$(md5sum </tmp/out | head -c32)" && echo parallel) &
+done
+wait
+echo queues $(awk '/virtio[0-9]+-input/ {{ for (i = 2; i < 6; i++) n += $i; if (n) used++; n = 0 }} END {{ print used }}' /proc/interrupts)
+"""
+
 FEATURES = "echo features $(cat /sys/class/net/eth0/device/features)\n"
 
 
 def test_tap_with_four_queues_and_a_link_that_flaps(run, ctl, namespace, tmp_path):
-    """Offloads, MTU, queues, transfers; then the cable is pulled and put back."""
+    """Offloads, MTU, queues, transfers, eight of them at once; then the cable is pulled and put back."""
     net = namespace()
     net.tap("tap0", f"{HOST}/24", queues=4, mtu=9000)
     net.peer("serve", HOST, str(BYTES))
@@ -84,6 +94,7 @@ def test_tap_with_four_queues_and_a_link_that_flaps(run, ctl, namespace, tmp_pat
     vm = run("-n", "tap=tap0,queues=4,id=front,mac=02:00:00:00:00:07", "-c", "4", "--monitor", socket,
              params=script(static() + FEATURES + "cat /sys/class/net/eth0/mtu /sys/class/net/eth0/address\n"
                            "ls -d /sys/class/net/eth0/queues/rx-* | wc -l\n" + transfers() + ping(8900) +
+                           PARALLEL.format(host=HOST, received=md5(BYTES)) +
                            "echo flap\n"
                            "until test $(cat /sys/class/net/eth0/carrier) = 0; do sleep 0.1; done\n"
                            "ping -q -c1 -W1 10.77.0.1 >/dev/null || echo down\n"
@@ -101,6 +112,8 @@ def test_tap_with_four_queues_and_a_link_that_flaps(run, ctl, namespace, tmp_pat
     assert {0, 1, 3, 5, 7, 8, 11, 12, 15, 16, 17, 22, 29} <= offered(out)
     assert "\n9000\n02:00:00:00:00:07\n4\n" in out
     assert [line for line in out.splitlines() if line in ALL + ["up"]] == ALL + ["up"]
+    assert out.splitlines().count("parallel") == 8
+    assert int(re.search(r"^queues (\d+)$", out, re.M).group(1)) >= 2
 
 
 @pytest.mark.parametrize("params", ("", "pci=nomsi"), ids=("msix", "intx"))
@@ -121,7 +134,7 @@ def test_vhost(guest, namespace, params):
 
 
 def test_passt_and_a_stream(guest, namespace, tmp_path):
-    """Two NICs: a passt of mote's own, with DHCP and a TCP server beyond it; and a socket that answers pings."""
+    """Two NICs: a passt of mote's own, with DHCP and servers beyond it, by IPv4 and IPv6; and a socket that answers pings."""
     outside, inside = namespace(), namespace()
     outside.ip(f"link add veth0 type veth peer name veth1 netns {inside.name}")
     outside.ip("addr add 10.99.0.1/24 dev veth0")
@@ -133,16 +146,23 @@ def test_passt_and_a_stream(guest, namespace, tmp_path):
     # this one holds it open until the answer is there. Nor may passt, as nobody, send a ping.
     outside.ip("addr add 10.98.0.1/32 dev lo")
     outside.peer("serve", "10.98.0.1", str(PASST_BYTES))
+    outside.ip("addr add fd00:99::1/64 dev veth0 nodad")
+    outside.ip("addr add fd00:98::1/128 dev lo nodad")
+    inside.ip("addr add fd00:99::2/64 dev veth1 nodad")
+    inside.ip("route add default via fd00:99::1")
+    outside.peer("serve", "fd00:98::1", str(PASST_BYTES))
     outside.peer("frames", str(tmp_path / "frames"))
     out, vm = guest("""
         printf '#!/bin/sh\\nip addr add $ip/$mask dev $interface; ip route add default via $router dev $interface onlink\\n' >/tmp/dhcp
         sed -i 's/^ip addr.*/test "$1" = bound \\&\\& { & ; }/' /tmp/dhcp; chmod +x /tmp/dhcp
         ip link set eth0 up; udhcpc -q -n -i eth0 -s /tmp/dhcp >/dev/null 2>&1 && echo dhcp
         ip -4 -o addr show eth0 | awk '{print $4}'
-        """ + static("eth1") + f"ping -q -c3 -s 1400 {HOST} >/dev/null && echo frames\n" + transfers("10.98.0.1", PASST_BYTES, "sleep 3"),
+        """ + static("eth1") + f"ping -q -c3 -s 1400 {HOST} >/dev/null && echo frames\n" + transfers("10.98.0.1", PASST_BYTES, "sleep 3") +
+        "n=0; until ip -6 route | grep -q '^default' || [ $n = 100 ]; do n=$((n+1)); sleep 0.2; done; echo v6\n" +
+        transfers("fd00:98::1", PASST_BYTES, "sleep 3"),
         "-n", "user", "-n", f"unix={tmp_path / 'frames'},id=frames", preexec_fn=inside.enter)
     assert out.split()[0] == "dhcp" and "10.99.0.2/24" in out
-    assert [line for line in out.splitlines() if line in ["frames"] + ALL[:3]] == ["frames"] + ALL[:3]
+    assert [line for line in out.splitlines() if line in ["frames", "v6"] + ALL[:3]] == ["frames"] + ALL[:3] + ["v6"] + ALL[:3]
     # Nothing of it is left.
     names = []
     for comm in Path("/proc").glob("[0-9]*/comm"):

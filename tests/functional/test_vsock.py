@@ -2,11 +2,13 @@
 """Streams between guest and host: Unix sockets by mote's own device, AF_VSOCK by the kernel's."""
 
 import os
+import re
 import resource
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +50,11 @@ def echo(s, data):
         assert more
         got += more
     assert got == data
+
+
+def resident_mib(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1)) >> 10
 
 
 class Guest:
@@ -138,10 +145,13 @@ def test_streams_by_unix_sockets(run, ctl, listeners, tmp_path):
     assert "messages are whole" in guest.do("vsock-tool messages vsock:2:6001")
     assert "ECONNRESET at once" in guest.do("vsock-tool refused vsock:2:6001")
 
-    # One that does not read blocks nobody else.
-    stalled = connect(path, ECHO)
-    stalled.sendall(b"G")
-    time.sleep(2)
+    # Those that do not read block nobody else, and what is kept for them is little.
+    before = resident_mib(guest.vm.process.pid)
+    stalled = [connect(path, ECHO) for _ in range(32)]
+    for s in stalled:
+        s.sendall(b"G")
+    time.sleep(3)
+    assert resident_mib(guest.vm.process.pid) - before < 40
     with connect(path, ECHO) as s:
         s.sendall(b"E")
         echo(s, b"through" * 1000)
@@ -149,7 +159,8 @@ def test_streams_by_unix_sockets(run, ctl, listeners, tmp_path):
         s.sendall(b"last")
         s.shutdown(socket.SHUT_WR)
         assert s.recv(4, socket.MSG_WAITALL) == b"last" and s.recv(1) == b""
-    stalled.close()
+    for s in stalled:
+        s.close()
 
     many = [connect(path, ECHO) for _ in range(MANY)]
     for s in many:
@@ -165,6 +176,8 @@ def test_streams_by_unix_sockets(run, ctl, listeners, tmp_path):
     assert "at once" in guest.do("vsock-tool refused vsock:2:7000")
     ctl(monitor, "vsock-service-set", "port=6000", f"allow-uid={os.getuid() + 1}")
     assert "at once" in guest.do("vsock-tool refused vsock:2:6000")
+    ctl(monitor, "vsock-service-set", "port=6000", f"allow-uid={os.getuid()}")
+    assert "0 streams" in guest.do("vsock-tool echo vsock:2:6000 1 10")
     ctl(monitor, "vsock-service-set", f"port={ECHO}", "disabled=true")
     assert connect(path, ECHO) is None
     for port in (6000, 6000, ECHO):
