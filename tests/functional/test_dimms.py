@@ -3,6 +3,7 @@
 
 import pytest
 
+from qmp import Session
 from test_hotplug import Guest, held
 from test_memory import MIB, meminfo, resident, until
 
@@ -16,11 +17,17 @@ def boot(run, tmp_path):
 
 
 def reported(g, **expected):
-    """The next such report that is not about something that has only begun."""
+    """The next such report; others are kept, but those of something that has only begun."""
+    others = []
     while True:
-        info = g.monitor.event("ACPI_DEVICE_OST")["data"]["info"]
-        if info["status"] not in (0x80, 0x84) and info == {**info, **expected}:
+        event = g.monitor.event("ACPI_DEVICE_OST")
+        info = event["data"]["info"]
+        if info["status"] in (0x80, 0x84):
+            continue
+        if info == {**info, **expected}:
+            g.monitor.events += others
             return info
+        others.append(event)
 
 
 def add(g, name, size, kind="ram", **more):
@@ -132,3 +139,30 @@ def test_devices_for_memory_come(boot):
     g.monitor.command("cpu-remove")
     g.monitor.command("quit")
     assert g.vm.wait() == 0
+
+
+def test_before_the_start(run, tmp_path):
+    """What has come by then is there from the start."""
+    path = tmp_path / "monitor"
+    vm = run("-m", "512,max=1G", "-c", "1,max=3", "--paused", "--serial", "null", "--console", "stdio", "--monitor", path,
+             params="mote.test=shell")
+    monitor = Session(path)
+    assert monitor.command("memory-set", size="768M") == {"requested": 768 * MIB, "plugged": 768 * MIB}
+    monitor.command("object-add", qom_type="memory-backend-ram", id="m", size=128 * MIB)
+    for name in ("gone", "stays"):
+        monitor.command("device_add", driver="pc-dimm", id=name, memdev="m", slot=5)
+        if name == "gone":
+            monitor.command("device_del", id=name)
+            assert monitor.event("DEVICE_DELETED")["data"]["device"] == name
+    assert monitor.command("cpu-add", count=2) == {"count": 3}
+    assert monitor.command("cpu-remove") == {}
+    monitor.command("cont")
+    vm.expect("MOTE-READY")
+    vm.send("echo =$(grep -c ^processor /proc/cpuinfo)=$(grep MemTotal /proc/meminfo | tr -dc 0-9)=\n")
+    match = vm.expect(r"=(\d+)=(\d+)=")
+    assert int(match[1]) == 2
+    assert 768 + 40 < int(match[2]) >> 10 <= 768 + 128
+    # The guest says nothing of what it found.
+    assert not [event for event in monitor.events if event["event"] == "ACPI_DEVICE_OST"]
+    monitor.command("quit")
+    assert vm.wait() == 0
