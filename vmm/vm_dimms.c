@@ -85,11 +85,13 @@ static int plug(struct vm *vm, struct dimm *dimm, struct error *e)
 {
 	int ret;
 
-	/* Who starts with it finds it by itself, and says nothing. */
-	dimm->taken = !vm_guest_knows(vm);
 	dimm->hotplugged = vm_guest_knows(vm);
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_begin_memory(vm->devices);
+	/* Who starts with it, or is about to look, says nothing of it. */
+	dimm->taken = !vm_guest_knows(vm) ||
+		      !mem_hotplug_looked(board_mem_hotplug(vm->board),
+					  dimm->slot);
 	ret = dimms_plug(vm->dimms, dimm, e);
 	devices_end_memory(vm->devices);
 	if (!ret) {

@@ -176,6 +176,11 @@ static int setup(void **state)
 				      &f.vm.kvm, &e), 0);
 	assert_int_equal(vm_dimms_init(&f.vm, &e), 0);
 	assert_int_equal(vm_reports_init(&f.vm, &e), 0);
+	/* The guest has enumerated its devices. */
+	for (unsigned int slot = 0; slot < 4; slot++) {
+		mmio_put(&f.m, SELECT, 4, slot);
+		mmio_get(&f.m, PRESENT, 4);
+	}
 	return 0;
 }
 
@@ -270,6 +275,18 @@ static void test_vm_dimm_before_the_start(void **state)
 	assert_null(vm_dimm_at(&f.vm, 0));
 }
 
+/* It finds it when it enumerates its devices, and says nothing. */
+static void test_vm_dimm_while_the_guest_starts(void **state)
+{
+	(void)state;
+	mem_hotplug_reset(f.h);
+	assert_true(add("a", 128, false)->taken);
+	assert_int_equal(get(NEWS), 1 << 8);
+	put(SELECT, 1);
+	assert_int_equal(get(PRESENT), 0);
+	assert_false(add("b", 128, false)->taken);
+}
+
 static void test_vm_dimm_that_is_refused_stays(void **state)
 {
 	struct dimm *a = add("a", 128, false), *b = add("b", 128, true);
@@ -362,6 +379,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_vm_dimm_comes_and_goes),
 		T(test_vm_dimm_before_the_start),
+		T(test_vm_dimm_while_the_guest_starts),
 		T(test_vm_dimm_that_is_refused_stays),
 		T(test_vm_dimm_that_the_guest_lets_go_by_itself),
 		T(test_vm_dimm_stays_while_memory_is_read),

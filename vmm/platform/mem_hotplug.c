@@ -29,6 +29,7 @@ enum reg {
 struct slot {
 	uint64_t base, len_bytes;	/* 0 bytes: empty */
 	uint8_t news;			/* 0: none */
+	bool looked;			/* the guest has, since it started */
 };
 
 struct mem_hotplug {
@@ -53,14 +54,15 @@ static uint32_t take_news(struct mem_hotplug *h)
 }
 
 /* Of the slot that is selected, if there is such a one. */
-static uint32_t describe(const struct mem_hotplug *h, uint64_t offset)
+static uint32_t describe(struct mem_hotplug *h, uint64_t offset)
 {
-	static const struct slot none;
-	const struct slot *s = h->selected < MEM_HOTPLUG_MAX ?
-				       &h->slots[h->selected] : &none;
+	struct slot none = { .base = 0 };
+	struct slot *s = h->selected < MEM_HOTPLUG_MAX ?
+				 &h->slots[h->selected] : &none;
 
 	switch (offset) {
 	case REG_PRESENT:
+		s->looked = true;
 		return s->len_bytes != 0;
 	case REG_BASE:
 		return (uint32_t)s->base;
@@ -146,6 +148,11 @@ bool mem_hotplug_present(const struct mem_hotplug *h, unsigned int slot)
 	return slot < MEM_HOTPLUG_MAX && h->slots[slot].len_bytes;
 }
 
+bool mem_hotplug_looked(const struct mem_hotplug *h, unsigned int slot)
+{
+	return h->slots[slot].looked;
+}
+
 static void tell(struct mem_hotplug *h, unsigned int slot, uint8_t what)
 {
 	h->slots[slot].news = what;
@@ -167,14 +174,16 @@ void mem_hotplug_request(struct mem_hotplug *h, unsigned int slot)
 
 void mem_hotplug_gone(struct mem_hotplug *h, unsigned int slot)
 {
-	h->slots[slot] = (struct slot){ 0 };
+	h->slots[slot] = (struct slot){ .looked = h->slots[slot].looked };
 }
 
 void mem_hotplug_reset(struct mem_hotplug *h)
 {
 	h->selected = h->source = 0;
-	for (unsigned int i = 0; i < MEM_HOTPLUG_MAX; i++)
+	for (unsigned int i = 0; i < MEM_HOTPLUG_MAX; i++) {
 		h->slots[i].news = 0;
+		h->slots[i].looked = false;
+	}
 }
 
 void mem_hotplug_save(const struct mem_hotplug *h, struct state_writer *w)
@@ -191,6 +200,8 @@ int mem_hotplug_load(struct mem_hotplug *h, struct state_reader *r)
 	h->source = state_get_u32(r);
 	for (unsigned int i = 0; i < MEM_HOTPLUG_MAX; i++) {
 		h->slots[i].news = state_get_u8(r);
+		/* It has run, and by far most of that time is after it has. */
+		h->slots[i].looked = true;
 		if (h->slots[i].news && h->slots[i].news != DEVICE_CHECK &&
 		    h->slots[i].news != EJECT_REQUEST)
 			return -EPROTO;

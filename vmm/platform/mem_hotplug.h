@@ -47,6 +47,9 @@ int mem_hotplug_create(struct mem_hotplug **out, struct bus *mmio,
 void mem_hotplug_destroy(struct mem_hotplug *h);
 
 bool mem_hotplug_present(const struct mem_hotplug *h, unsigned int slot);
+/* Has the guest asked whether there is one since it started? If not, it will find
+ * one by itself, and make no report of it. */
+bool mem_hotplug_looked(const struct mem_hotplug *h, unsigned int slot);
 /* There is a DIMM now: the guest is told. */
 void mem_hotplug_added(struct mem_hotplug *h, unsigned int slot,
 		       uint64_t base, uint64_t len_bytes);
