@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: save/state_file save/machine_x86 save/crc32c save/memory_map save/memory_work save/memory_layers */
+/* LINK: save_identity saved_vm saved_chain saved_device state error job loop kvm/cpuid_x86 kvm/cpuid_state_x86 kvm/cpu_features_x86 kvm/kvm progress */
+/* The golden save of each format version is read, on any host; tests/golden. */
+#include "unit.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hot_memory.h"
+#include "kvm/cpuid_x86.h"
+#include "snapshot_internal.h"
+
+/* What saved_vm.c needs of devices: their names. */
+const char *device_type_name(enum device_type type)
+{
+	static const char *const names[DEVICE_TYPES] = {
+		[DEVICE_RNG] = "rng",
+	};
+
+	return names[type] ? names[type] : "other";
+}
+
+const char *device_key(const struct device *device)
+{
+	(void)device;
+	return NULL;
+}
+
+const struct pci_function *device_function(const struct device *device)
+{
+	(void)device;
+	return NULL;
+}
+
+uint64_t hot_memory_room_bytes(const struct config_memory *c)
+{
+	(void)c;
+	return 0;
+}
+
+static char top[] = "/tmp/test-golden-XXXXXX";
+
+static void unpack(const char *version)
+{
+	char command[512];
+
+	assert_non_null(mkdtemp(top));
+	snprintf(command, sizeof(command), "cp %s/state %s/config.json %s && "
+		 "gzip -dc %s/memory.gz >%s/memory", version, version, top,
+		 version, top);
+	assert_int_equal(system(command), 0);
+}
+
+static void assert_reads(void)
+{
+	struct vm_config c = { .cpus = { .count = 1, .max = 1 },
+			       .memory = { .size_bytes = 16u << 20 } };
+	uint8_t *ram = calloc(1, 16u << 20);
+	const struct memory_part part = { .host = ram, .len_bytes = 16u << 20 };
+	struct memory_layer layers[SAVED_MAX_LAYERS];
+	struct kvm_cpuid2 *cpuid;
+	const struct state_section *cpu;
+	struct state_reader r;
+	struct saved_vm *s;
+	struct error e = { .text = "" };
+	uint32_t word;
+
+	if (saved_vm_open(&s, top, &e))
+		fail_msg("%s", e.text);
+	assert_int_equal(saved_vm_use(s, RESTORE_COPY, &c, &e), 0);
+	assert_int_equal(saved_vm_layers(s, layers, &e), 1);
+	assert_int_equal(memory_layers_read(layers, 1, &part, 1,
+					    MEMORY_CHECK_ALL, NULL, &e), 0);
+	/* What the guest has put there. */
+	memcpy(&word, ram + 0x40f000, sizeof(word));
+	assert_int_equal(word, 0x40f000);
+	cpu = state_view_find(&s->view, TAG_CPU, 0);
+	state_reader_init(&r, cpu->data, cpu->len_bytes);
+	state_get_u64(&r);
+	assert_int_equal(cpuid_load(&cpuid, &r), 0);
+	assert_int_equal(state_reader_finish(&r), 0);
+	free(cpuid);
+	saved_vm_close(s);
+	free(ram);
+}
+
+static void test_golden_saves_are_read(void **state)
+{
+	char command[64];
+	glob_t g;
+
+	(void)state;
+	assert_int_equal(glob("tests/golden/v*", 0, NULL, &g), 0);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		unpack(g.gl_pathv[i]);
+		assert_reads();
+		snprintf(command, sizeof(command), "rm -r %s", top);
+		assert_int_equal(system(command), 0);
+		strcpy(top + strlen(top) - 6, "XXXXXX");
+	}
+	globfree(&g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_golden_saves_are_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
