@@ -24,13 +24,12 @@ static void done(void *opaque, int ret, const struct error *e)
 	struct vm_migration *m = opaque;
 	struct vm *vm = m->vm;
 
-	if (ret) {
-		vm_release(vm);
-	} else if (vm_is_held(vm)) {
-		vm->state = VM_POSTMIGRATE;
+	if (!ret && vm_is_held(vm)) {
+		vm->held_state = VM_POSTMIGRATE;
 		/* Others use its RAM from now on. */
 		vm->is_template = vm->is_template || m->header.shared;
 	}
+	vm_release(vm);
 	migration_end(m, ret, e);
 }
 
