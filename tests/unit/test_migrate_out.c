@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: migrate migrate_out vm_hold job loop save/stream save/channel save/command save/state_file save/machine_x86 save/crc32c state error */
+/* Sending a VM of which there is nothing but its RAM. */
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "migrate_internal.h"
+#include "snapshot_internal.h"
+
+static struct {
+	struct vm vm;
+	struct vm_config config;
+	uint8_t *ram;
+	const char *shared_file;
+	bool unsavable;
+	unsigned int released, events;
+	enum vm_migrate_status last;
+	char dir[32], path[48], uri[64];
+} f;
+
+/* ---- what is below --------------------------------------------------------- */
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+int vm_stop(struct vm *vm, struct error *e)
+{
+	(void)e;
+	if (vm->state == VM_RUNNING)
+		vm->state = VM_PAUSED;
+	return 0;
+}
+
+int vm_cont(struct vm *vm, struct error *e)
+{
+	(void)e;
+	vm->state = VM_RUNNING;
+	return 0;
+}
+
+const char *vm_state_name(enum vm_state state)
+{
+	return state == VM_PRELAUNCH ? "prelaunch" : "other";
+}
+
+void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
+	     const char *reason)
+{
+	struct vm_migrate_info info;
+
+	(void)by_guest;
+	(void)reason;
+	assert_int_equal(event, VM_EVENT_MIGRATION);
+	vm_migrate_info(vm, &info);
+	f.last = info.status;
+	f.events++;
+	if (f.last != VM_MIGRATE_SETUP && f.last != VM_MIGRATE_ACTIVE &&
+	    f.last != VM_MIGRATE_CANCELLING)
+		loop_stop(vm->loop);
+}
+
+int save_config_text(const struct vm_config *c, const struct devices *devices,
+		     char **out, struct error *e)
+{
+	(void)c;
+	(void)devices;
+	if (f.unsavable)
+		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
+				       "no");
+	*out = strdup("{}");
+	return 0;
+}
+
+int snapshot_save(struct vm *vm, struct state_file *file, const char *config,
+		  struct error *e)
+{
+	(void)vm;
+	(void)e;
+	state_put_string(state_file_add(file, TAG_CONFIG, 0), config);
+	return 0;
+}
+
+unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
+{
+	(void)r;
+	parts[0] = (struct ram_part){ .host = f.ram, .len_bytes = 8 << 20,
+				      .anonymous = true };
+	return 1;
+}
+
+const char *ram_shared_file(const struct ram *r)
+{
+	(void)r;
+	return f.shared_file;
+}
+
+uint64_t dimms_bytes(const struct dimms *d)
+{
+	(void)d;
+	return 0;
+}
+
+uint64_t hot_memory_open_bytes(const struct hot_memory *h)
+{
+	(void)h;
+	return 0;
+}
+
+void vm_cpus_take_ejected(struct vm *vm)
+{
+	(void)vm;
+}
+
+void vm_dimms_released(struct vm *vm)
+{
+	(void)vm;
+	f.released++;
+}
+
+void saved_vm_close(struct saved_vm *s)
+{
+	assert_null(s);
+}
+
+/* ---- the tests --------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&f, 0, sizeof(f));
+	f.vm.config = &f.config;
+	f.vm.state = VM_RUNNING;
+	f.vm.request_watch.fd = -1;
+	assert_int_equal(loop_create(&f.vm.loop), 0);
+	f.ram = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	f.ram[5 << 20] = 1;
+	strcpy(f.dir, "/tmp/mote-migrate-XXXXXX");
+	assert_non_null(mkdtemp(f.dir));
+	snprintf(f.path, sizeof(f.path), "%s/stream", f.dir);
+	snprintf(f.uri, sizeof(f.uri), "file:%s", f.path);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vm_migration_deinit(&f.vm);
+	loop_destroy(f.vm.loop);
+	munmap(f.ram, 8 << 20);
+	unlink(f.path);
+	return rmdir(f.dir);
+}
+
+static struct vm_migrate_info sent(const char *uri)
+{
+	struct vm_migrate_info info;
+	struct error e;
+
+	assert_int_equal(vm_migrate(&f.vm, uri, &e), 0);
+	assert_int_equal(f.vm.state, VM_FINISH_MIGRATE);
+	assert_int_equal(f.last, VM_MIGRATE_ACTIVE);
+	assert_int_equal(vm_migrate(&f.vm, uri, &e), -EBUSY);
+	loop_run(f.vm.loop);
+	vm_migrate_info(&f.vm, &info);
+	return info;
+}
+
+static void test_migrate_sent_vm_is_paused(void **state)
+{
+	struct vm_migrate_info info = sent(f.uri);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(info.status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(info.total, 8 << 20);
+	assert_int_equal(info.done, info.total);
+	assert_true(info.sent > 4096 && info.sent < 8192);
+	assert_int_equal(f.vm.state, VM_POSTMIGRATE);
+	assert_false(f.vm.is_template);
+	/* What the guest had asked for meanwhile is looked at. */
+	assert_int_equal(f.released, 1);
+	assert_int_equal(stat(f.path, &st), 0);
+	assert_true(st.st_size > 4096 && st.st_size < 8192);
+}
+
+static void test_migrate_without_shared_ram_makes_a_template(void **state)
+{
+	const struct vm_migrate_capabilities c = { .ignore_shared = true,
+						   .events = true };
+	struct vm_migrate_info info;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(vm_migrate_set_capabilities(&f.vm, &c, &e), 0);
+	f.shared_file = "ram";
+	info = sent(f.uri);
+	assert_int_equal(info.status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(info.total, 0);
+	assert_true(f.vm.is_template);
+}
+
+static void test_migrate_that_fails_changes_nothing(void **state)
+{
+	struct vm_migrate_info info = sent("exec:exit 3");
+
+	(void)state;
+	assert_int_equal(info.status, VM_MIGRATE_FAILED);
+	assert_non_null(strstr(info.error.text, "status 3"));
+	assert_int_equal(f.vm.state, VM_RUNNING);
+	f.vm.state = VM_PAUSED;
+	sent("exec:exit 3");
+	assert_int_equal(f.vm.state, VM_PAUSED);
+}
+
+static void test_migrate_cancelled_changes_nothing(void **state)
+{
+	struct vm_migrate_info info;
+	struct error e;
+
+	(void)state;
+	memset(f.ram, 7, 8 << 20);
+	assert_int_equal(vm_migrate(&f.vm, "exec:sleep 1000", &e), 0);
+	vm_migrate_cancel(&f.vm);
+	assert_int_equal(f.last, VM_MIGRATE_CANCELLING);
+	loop_run(f.vm.loop);
+	vm_migrate_info(&f.vm, &info);
+	assert_int_equal(info.status, VM_MIGRATE_CANCELLED);
+	assert_int_equal(f.vm.state, VM_RUNNING);
+}
+
+static void test_migrate_refused_makes_no_file(void **state)
+{
+	struct vm_migrate_info info;
+	struct error e;
+
+	(void)state;
+	f.unsavable = true;
+	assert_int_equal(vm_migrate(&f.vm, f.uri, &e), -EOPNOTSUPP);
+	f.unsavable = false;
+	f.vm.state = VM_PRELAUNCH;
+	assert_int_equal(vm_migrate(&f.vm, f.uri, &e), -EPERM);
+	assert_int_equal(e.class, ERROR_INVALID_STATE);
+	f.vm.state = VM_RUNNING;
+	assert_int_equal(vm_migrate(&f.vm, "tcp:x", &e), -EINVAL);
+	assert_int_equal(access(f.path, F_OK), -1);
+	assert_int_equal(f.vm.state, VM_RUNNING);
+	assert_int_equal(f.events, 0);
+	vm_migrate_info(&f.vm, &info);
+	assert_int_equal(info.status, VM_MIGRATE_NONE);
+	/* The guest has just asked to be reset. */
+	atomic_store(&f.vm.requests, VM_REQUEST_RESET);
+	assert_int_equal(vm_migrate(&f.vm, f.uri, &e), -EPERM);
+	assert_int_equal(f.vm.state, VM_RUNNING);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(test_migrate_sent_vm_is_paused),
+		TEST(test_migrate_without_shared_ram_makes_a_template),
+		TEST(test_migrate_that_fails_changes_nothing),
+		TEST(test_migrate_cancelled_changes_nothing),
+		TEST(test_migrate_refused_makes_no_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
