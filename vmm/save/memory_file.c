@@ -81,7 +81,7 @@ static void find_pages(const struct writing *w, struct memory_chunk *c,
 		if (!memory_chunk_has(look, p))
 			continue;
 		if ((!part->anonymous || entries[p] & PAGEMAP_TOUCHED) &&
-		    !memory_is_zero(host + (size_t)p * PAGE))
+		    !page_is_zero(host + (size_t)p * PAGE))
 			c->pages[p / 64] |= bit;
 		else if (w->map->kind == MEMORY_DIFF)
 			c->zeros[p / 64] |= bit;

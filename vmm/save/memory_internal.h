@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "save/memory_file.h"
+#include "save/page.h"
 
 #define PAGE MEMORY_PAGE_BYTES
 
@@ -22,7 +23,6 @@ const struct memory_part *memory_part_at(const struct memory_part *parts,
 					 size_t count, uint64_t chunk,
 					 uint64_t *offset);
 
-bool memory_is_zero(const uint8_t *page);
 int memory_write_all(int fd, const uint8_t *data, size_t len, uint64_t at);
 /* -ENODATA: the file ends before. */
 int memory_read_all(int fd, uint8_t *data, size_t len, uint64_t at);

@@ -47,7 +47,7 @@ static int check_hole(int fd, off_t at, off_t end)
 		ret = memory_read_all(fd, (uint8_t *)page, PAGE, (uint64_t)at);
 		if (ret)
 			return ret;
-		if (!memory_is_zero((const uint8_t *)page))
+		if (!page_is_zero((const uint8_t *)page))
 			return -EBADMSG;
 		at += PAGE;
 	}
@@ -81,7 +81,7 @@ static void clear_pages(const struct memory_chunk *c, uint8_t *host)
 
 	for (; memory_next_run(c->zeros, &first, &count); first += count)
 		for (unsigned int p = first; p < first + count; p++)
-			if (!memory_is_zero(host + (size_t)p * PAGE))
+			if (!page_is_zero(host + (size_t)p * PAGE))
 				memset(host + (size_t)p * PAGE, 0, PAGE);
 }
 
@@ -218,7 +218,7 @@ static int chunk_merge(struct memory_job *job, uint64_t chunk)
 		return -ENOMEM;
 	ret = read_layers(r, chunk, buf);
 	for (unsigned int p = 0; !ret && p < count; p++)
-		if (!memory_is_zero(buf + (size_t)p * PAGE))
+		if (!page_is_zero(buf + (size_t)p * PAGE))
 			c->pages[p / 64] |= 1ull << p % 64;
 	if (!ret)
 		ret = memory_write_chunk(r->out_fd, c, chunk, buf);

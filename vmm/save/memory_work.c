@@ -79,17 +79,6 @@ bool memory_next_run(const uint64_t *bits, unsigned int *first,
 	return *count > 0;
 }
 
-bool memory_is_zero(const uint8_t *page)
-{
-	const uint64_t *w = (const uint64_t *)page;
-
-	for (size_t i = 0; i < PAGE / 8; i += 8)
-		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] |
-		    w[i + 5] | w[i + 6] | w[i + 7])
-			return false;
-	return true;
-}
-
 int memory_write_all(int fd, const uint8_t *data, size_t len, uint64_t at)
 {
 	while (len) {
