@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: migrate migrate_in job loop save/stream save/channel save/command save/machine_x86 save/crc32c state error */
+/* Receiving a VM: what it is made from is not; what is looked at first is. */
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "migrate_internal.h"
+#include "snapshot_internal.h"
+
+#define RAM_BYTES (4u << 20)
+
+static struct {
+	struct vm vm;
+	struct vm_config config, theirs;
+	struct device device;
+	struct pci_function function;
+	const char *key;		/* of the device that is here */
+	struct saved_device saved[2];	/* over there */
+	size_t saved_count;
+	uint8_t *ram, *sent;
+	unsigned int bits;		/* that loading the CPU gives */
+	int load_error;
+	unsigned int loaded;
+	char dir[32], path[48], uri[64];
+} f;
+
+/* ---- what is below --------------------------------------------------------- */
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
+	     const char *reason)
+{
+	struct vm_migrate_info i;
+
+	(void)event;
+	(void)by_guest;
+	(void)reason;
+	vm_migrate_info(vm, &i);
+	if (i.status == VM_MIGRATE_COMPLETED || i.status == VM_MIGRATE_FAILED)
+		loop_stop(vm->loop);
+}
+
+int vm_cont(struct vm *vm, struct error *e)
+{
+	(void)e;
+	vm->state = VM_RUNNING;
+	return 0;
+}
+
+void config_init(struct vm_config *c)
+{
+	*c = (struct vm_config){ 0 };
+}
+
+void config_deinit(struct vm_config *c)
+{
+	(void)c;
+}
+
+int config_json_load_text(struct vm_config *c, const char *label,
+			  const char *text, size_t len, struct error *e)
+{
+	(void)label;
+	(void)e;
+	assert_int_equal(len, 2);
+	assert_string_equal(text, "{}");
+	*c = f.theirs;
+	return 0;
+}
+
+int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
+			size_t len_bytes, struct error *e)
+{
+	struct saved_vm *s = calloc(1, sizeof(*s));
+
+	(void)e;
+	assert_int_equal(len_bytes, 5);
+	assert_memory_equal(data, "state", 5);
+	s->config = strdup("{}");
+	s->devices = f.saved;
+	s->device_count = f.saved_count;
+	*out = s;
+	return 0;
+}
+
+void saved_vm_close(struct saved_vm *s)
+{
+	if (s)
+		free(s->config);
+	free(s);
+}
+
+struct device *devices_first(const struct devices *d)
+{
+	(void)d;
+	return f.key ? &f.device : NULL;
+}
+
+struct device *devices_at(const struct devices *d, unsigned int bus,
+			  unsigned int slot)
+{
+	(void)d;
+	return f.key && bus == 0 && slot == 3 ? &f.device : NULL;
+}
+
+const char *device_key(const struct device *device)
+{
+	(void)device;
+	return f.key;
+}
+
+const char *device_type_name(enum device_type type)
+{
+	return type == DEVICE_DISK ? "disk" : "net";
+}
+
+const struct pci_function *device_function(const struct device *device)
+{
+	(void)device;
+	return &f.function;
+}
+
+unsigned int vcpu_model_phys_bits(const struct vcpu_model *m)
+{
+	(void)m;
+	return f.bits;
+}
+
+int snapshot_load_cpu(struct vm *vm, struct error *e)
+{
+	(void)e;
+	assert_non_null(vm->saved);
+	f.loaded++;
+	return 0;
+}
+
+int vcpus_identify(struct vcpus *v, struct error *e)
+{
+	(void)v;
+	(void)e;
+	return 0;
+}
+
+int snapshot_load_state(struct vm *vm, struct error *e)
+{
+	(void)vm;
+	return f.load_error ? error_config(e, f.load_error, "a device") : 0;
+}
+
+unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
+{
+	(void)r;
+	parts[0] = (struct ram_part){ .host = f.ram, .len_bytes = RAM_BYTES,
+				      .anonymous = true };
+	return 1;
+}
+
+/* ---- the tests --------------------------------------------------------------- */
+
+static void ignore(void *opaque, uint64_t ram_bytes, uint64_t sent_bytes)
+{
+	(void)opaque;
+	(void)ram_bytes;
+	(void)sent_bytes;
+}
+
+static void make_stream(bool running, bool shared)
+{
+	struct stream_header h = { running, shared, 5 };
+	struct stream_part part = { f.sent, RAM_BYTES, true };
+	struct channel *c;
+	struct error e;
+
+	assert_int_equal(channel_open(&c, f.uri, CHANNEL_OUT, &e), 0);
+	assert_int_equal(stream_write_header(c, &h, (const uint8_t *)"state"),
+			 0);
+	assert_int_equal(stream_write_memory(c, &part, shared ? 0 : 1, ignore,
+					     NULL), 0);
+	assert_int_equal(channel_finish(c, 0, &e), 0);
+	channel_close(c);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&f, 0, sizeof(f));
+	f.vm.config = &f.config;
+	f.vm.state = VM_INMIGRATE;
+	f.vm.run_incoming = true;
+	f.config.incoming = INCOMING_DEFER;
+	f.config.memory.size_bytes = f.theirs.memory.size_bytes = RAM_BYTES;
+	f.config.cpus.count = f.theirs.cpus.count = 1;
+	f.config.cpus.max = f.theirs.cpus.max = 1;
+	f.key = "disk0";
+	f.device.type = DEVICE_DISK;
+	f.function.slot = 3;
+	f.saved[0] = (struct saved_device){ .type = DEVICE_DISK,
+					    .key = "disk0", .slot = 3 };
+	f.saved_count = 1;
+	f.bits = 40;
+	assert_int_equal(loop_create(&f.vm.loop), 0);
+	f.ram = mmap(NULL, 2 * RAM_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	f.sent = f.ram + RAM_BYTES;
+	memset(f.sent + 4096, 7, 10000);
+	strcpy(f.dir, "/tmp/mote-incoming-XXXXXX");
+	assert_non_null(mkdtemp(f.dir));
+	snprintf(f.path, sizeof(f.path), "%s/stream", f.dir);
+	snprintf(f.uri, sizeof(f.uri), "file:%s", f.path);
+	make_stream(true, false);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vm_migration_deinit(&f.vm);
+	loop_destroy(f.vm.loop);
+	munmap(f.ram, 2 * RAM_BYTES);
+	unlink(f.path);
+	return rmdir(f.dir);
+}
+
+static struct vm_migrate_info received(void)
+{
+	struct vm_migrate_info info;
+	struct error e;
+
+	assert_int_equal(vm_migrate_incoming(&f.vm, f.uri, &e), 0);
+	loop_run(f.vm.loop);
+	vm_migrate_info(&f.vm, &info);
+	return info;
+}
+
+static void expect_refused(const char *text)
+{
+	struct vm_migrate_info info = received();
+
+	assert_int_equal(info.status, VM_MIGRATE_FAILED);
+	if (!strstr(info.error.text, text))
+		fail_msg("'%s' is not in: %s", text, info.error.text);
+	assert_int_equal(f.vm.state, VM_INMIGRATE);
+	assert_int_equal(f.loaded, 0);
+	/* None of the other's memory is here. */
+	for (size_t i = 0; i < RAM_BYTES; i += 512)
+		assert_int_equal(f.ram[i], 0);
+}
+
+static void test_incoming_vm_goes_on_as_it_was(void **state)
+{
+	struct error e;
+
+	(void)state;
+	assert_int_equal(received().status, VM_MIGRATE_COMPLETED);
+	assert_memory_equal(f.ram, f.sent, RAM_BYTES);
+	assert_int_equal(f.vm.state, VM_RUNNING);
+	assert_int_equal(vm_migrate_incoming(&f.vm, f.uri, &e), -EPERM);
+}
+
+static void test_incoming_vm_that_was_paused_stays_so(void **state)
+{
+	(void)state;
+	make_stream(false, false);
+	assert_int_equal(received().status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(f.vm.state, VM_PAUSED);
+}
+
+static void test_incoming_vm_is_paused_where_it_is_to_be(void **state)
+{
+	(void)state;
+	f.vm.run_incoming = false;
+	assert_int_equal(received().status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(f.vm.state, VM_PAUSED);
+}
+
+static void test_incoming_other_vm_is_refused_by_what_differs(void **state)
+{
+	(void)state;
+	f.theirs.memory.size_bytes *= 2;
+	expect_refused("--memory");
+	f.theirs.memory.size_bytes = RAM_BYTES;
+	f.theirs.memory.max_bytes = 1 << 30;
+	expect_refused("max=");
+	f.theirs.memory.max_bytes = 0;
+	f.theirs.cpus.max = 4;
+	expect_refused("--cpus");
+	f.theirs.cpus.max = 1;
+	f.theirs.cpus.threads = 2;
+	expect_refused("topology");
+	f.theirs.cpus.threads = 0;
+	f.theirs.serial.kind = CHAR_NULL;
+	expect_refused("--serial");
+	f.theirs.serial.kind = CHAR_NONE;
+	strcpy(f.saved[0].key, "disk1");
+	expect_refused("'disk1' at 00:03");
+	f.saved_count = 0;
+	expect_refused("this VM has a disk 'disk0'");
+	f.saved_count = 2;
+	strcpy(f.saved[0].key, "disk0");
+	f.saved[1] = (struct saved_device){ .type = DEVICE_NET, .key = "net0",
+					    .slot = 4 };
+	expect_refused("'net0' at 00:04");
+	f.saved_count = 1;
+	assert_int_equal(received().status, VM_MIGRATE_COMPLETED);
+}
+
+static void test_incoming_without_ram_needs_a_file_of_it(void **state)
+{
+	const struct vm_migrate_capabilities c = { .ignore_shared = true,
+						   .events = true };
+	struct error e;
+
+	(void)state;
+	make_stream(true, true);
+	expect_refused("x-ignore-shared");
+	assert_int_equal(vm_migrate_set_capabilities(&f.vm, &c, &e), 0);
+	expect_refused("path=FILE");
+	f.config.memory.path = (char *)"ram";
+	f.ram[77] = 5;
+	assert_int_equal(received().status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(f.ram[77], 5);
+}
+
+static void test_incoming_half_loaded_is_no_vm(void **state)
+{
+	struct error e;
+
+	(void)state;
+	f.load_error = -EPROTO;
+	assert_int_equal(received().status, VM_MIGRATE_FAILED);
+	assert_int_equal(f.vm.state, VM_INMIGRATE);
+	assert_null(f.vm.saved);
+	assert_int_equal(vm_migrate_incoming(&f.vm, f.uri, &e), -EPERM);
+	assert_non_null(strstr(e.text, "only quit"));
+}
+
+static void test_incoming_was_not_asked_for(void **state)
+{
+	struct error e;
+
+	(void)state;
+	f.config.incoming = INCOMING_OFF;
+	assert_int_equal(vm_migrate_incoming(&f.vm, f.uri, &e), -EPERM);
+	assert_non_null(strstr(e.text, "--incoming"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(test_incoming_vm_goes_on_as_it_was),
+		TEST(test_incoming_vm_that_was_paused_stays_so),
+		TEST(test_incoming_vm_is_paused_where_it_is_to_be),
+		TEST(test_incoming_other_vm_is_refused_by_what_differs),
+		TEST(test_incoming_without_ram_needs_a_file_of_it),
+		TEST(test_incoming_half_loaded_is_no_vm),
+		TEST(test_incoming_was_not_asked_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
