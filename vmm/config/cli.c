@@ -61,9 +61,6 @@ static int unknown_option(const char *word, const char *name, struct error *e)
 	struct nearest near = { .word = name };
 	const char *ours = name_elsewhere(name);
 
-	if (option_is_planned(name))
-		return error_config(e, -EINVAL, "--%s is not supported by this "
-				    "version", name);
 	if (ours)
 		return error_config(e, -EINVAL, "unknown option '%s'; did you "
 				    "mean '--%s'?", word, ours);

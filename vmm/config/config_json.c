@@ -123,9 +123,6 @@ static int unknown_key(const char *key, struct error *e)
 {
 	struct nearest near = { .word = key };
 
-	if (option_is_planned(key))
-		return error_config(e, -EINVAL, "'%s' is not supported by this "
-				    "version", key);
 	for (const struct option *o = options; o->name; o++)
 		nearest_offer(&near, o->key);
 	return error_config(e, -EINVAL, "unknown key '%s'; did you mean '%s'?",

@@ -67,15 +67,6 @@ static void print_option(FILE *out, const struct option *o)
 			print_field(out, f);
 }
 
-static void print_planned(FILE *out)
-{
-	fputs("\nNot in this version:", out);
-	for (size_t i = 0; options_planned[i]; i++)
-		fprintf(out, "%s --%s", i % 5 ? "" : "\n ", options_planned[i]);
-	fputs("\nand hot-plug of DIMMs.\n",
-	      out);
-}
-
 static void help_run(FILE *out)
 {
 	fputs("\nOptions:\n", out);
@@ -116,7 +107,6 @@ static void help_run(FILE *out)
 	      "configuration; 3 the guest panicked; 4 the guest died (KVM "
 	      "internal error or\n"
 	      "triple fault); 64 to 127 --exit-port.\n", out);
-	print_planned(out);
 }
 
 static void help_restore(FILE *out)
@@ -130,19 +120,20 @@ static void help_restore(FILE *out)
 	      "checksum verified;\n"
 	      "         fault: pages are read as they are touched, and those that "
 	      "an earlier VM\n"
-	      "         touched first, ahead of that; it needs /dev/userfaultfd, "
-	      "CAP_SYS_PTRACE or\n"
-	      "         vm.unprivileged_userfaultfd=1\n", out);
+	      "         touched first, ahead of that; it needs "
+	      "/dev/userfaultfd,\n"
+	      "         CAP_SYS_PTRACE or vm.unprivileged_userfaultfd=1\n", out);
 	for (const struct option *o = options; o->name; o++)
 		if (option_is_override(o->name))
 			print_option(out, o);
 	fputs("\nA --disk, --pmem or --net needs the id of a saved one and gives "
-	      "it another path or\n"
-	      "back end, a --9p the tag; the id of --rootfs is rootfs. Monitor, "
-	      "exit report and\n"
-	      "log are not those of the saved VM. A file that is damaged, of another version, or does not fit "
-	      "this host is exit\n"
-	      "status 2, before the guest runs.\n", out);
+	      "it another path\n"
+	      "or back end, a --9p the tag; the id of --rootfs is rootfs. "
+	      "Monitor, exit report\n"
+	      "and log are not those of the saved VM. A file that is damaged, of "
+	      "another\n"
+	      "version or does not fit this host is exit status 2, before the "
+	      "guest runs.\n", out);
 }
 
 static void help_merge(FILE *out)

@@ -323,15 +323,3 @@ const struct option *option_by_key(const char *key)
 			return o;
 	return NULL;
 }
-
-const char *const options_planned[] = {
-	NULL,
-};
-
-bool option_is_planned(const char *name)
-{
-	for (size_t i = 0; options_planned[i]; i++)
-		if (!strcmp(options_planned[i], name))
-			return true;
-	return false;
-}

@@ -58,8 +58,5 @@ extern const struct option options[];
 const struct option *option_by_name(const char *name);
 const struct option *option_by_letter(char letter);
 const struct option *option_by_key(const char *key);
-/* Names of options to come, NULL-terminated: refused, and listed as such. */
-extern const char *const options_planned[];
-bool option_is_planned(const char *name);
 
 #endif
