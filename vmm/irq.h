@@ -56,8 +56,6 @@ struct msix_vector {
 	uint32_t data;
 };
 
-#define MSIX_VECTOR_INIT { .eventfd = -1 }
-
 /* -EMFILE, -ENFILE: no eventfd */
 int msix_vector_init(struct msix_vector *v, struct irq_chip *c);
 void msix_vector_deinit(struct msix_vector *v);

@@ -31,7 +31,6 @@
 #define LAYOUT_IOAPIC		0xfec00000ull
 #define LAYOUT_LAPIC		0xfee00000ull
 #define LAYOUT_GED		0xfed00000ull	/* ACPI event device registers */
-#define LAYOUT_GED_LEN		0x1000ull
 #define LAYOUT_PCI_HOTPLUG	0xfed00100ull	/* in the same page */
 #define LAYOUT_CPU_HOTPLUG	0xfed00200ull	/* in the same page */
 #define LAYOUT_MEM_HOTPLUG	0xfed00300ull	/* in the same page */
@@ -52,13 +51,10 @@
 #define LAYOUT_PORT_SERIAL	0x3f8
 #define LAYOUT_PORT_PVPANIC	0x505
 #define LAYOUT_PORT_SLEEP	0x600	/* ACPI sleep control, status */
-#define LAYOUT_PORT_PCI_ADDRESS	0xcf8
-#define LAYOUT_PORT_RESET	0xcf9
-#define LAYOUT_PORT_PCI_DATA	0xcfc
+#define LAYOUT_PORT_RESET	0xcf9	/* among PCI's, 0xcf8 … 0xcff: pci/config.c */
 
 /* I/O APIC pins. */
 #define LAYOUT_GSI_SERIAL	4
-#define LAYOUT_GSI_RTC		8
 #define LAYOUT_GSI_GED		9
 #define LAYOUT_GSI_INTX		16	/* 16 … 19 */
 #define LAYOUT_GSI_MSI		24	/* first of the MSI routes */

@@ -326,13 +326,3 @@ err_free:
 	net_free(n);
 	return ret;
 }
-
-bool virtio_device_is_net(const struct virtio_device *d)
-{
-	return d->info == &net_info;
-}
-
-const char *virtio_net_id(const struct virtio_device *d)
-{
-	return ((const struct virtio_net *)d)->id;
-}

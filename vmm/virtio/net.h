@@ -38,9 +38,6 @@ int virtio_net_create(struct virtio_device **out,
 		      const struct virtio_net_params *p, struct guest_mem *mem,
 		      struct loop *loop, struct error *e);
 
-bool virtio_device_is_net(const struct virtio_device *d);
-const char *virtio_net_id(const struct virtio_device *d);
-
 /* Main thread, machine lock held. */
 
 /* Plugs the cable in or out; packets are lost while it is out. */
