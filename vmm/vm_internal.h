@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of a VM, shared by vm.c (construction) and vm_life.c (life cycle). */
+/*
+ * The parts of a VM, for the files that are the VM: vm.c (construction), vm_*.c,
+ * snapshot.c, migrate*.c, dump.c. Main thread where nothing else is said.
+ */
 #ifndef MOTE_VM_INTERNAL_H
 #define MOTE_VM_INTERNAL_H
 
@@ -274,7 +277,9 @@ void vm_device_note_ejected(struct vm *vm, unsigned int bus,
 /* vm_save.c */
 /* The end of a save that is under way. */
 void vm_save_deinit(struct vm *vm);
-/* vm_dirty.c. All logs are asked what has changed; parts are all of RAM. */
+
+/* vm_dirty.c */
+/* All logs are asked what has changed; parts are all of RAM. */
 int vm_dirty_collect(struct vm *vm, const struct ram_part *parts, size_t count,
 		     struct error *e);
 /* RAM is now as in the save of this id. */
