@@ -10,6 +10,7 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -556,6 +557,81 @@ static void test_net_stream_sends_the_rest_of_a_frame(void **state)
 	close(pair[1]);
 }
 
+#define SLOW_FRAMES	1500u
+#define SLOW_BYTES	1000u
+
+/* Reads nothing for a while, then all; in order. */
+static void *slow_peer(void *opaque)
+{
+	const int fd = *(int *)opaque;
+	uint8_t frame[4 + SLOW_BYTES];
+	uint32_t seq;
+
+	usleep(300000);
+	for (uint32_t i = 0; i < SLOW_FRAMES; i++) {
+		if (recv(fd, frame, sizeof(frame), MSG_WAITALL) !=
+		    sizeof(frame))
+			return NULL;
+		memcpy(&seq, frame + 4, sizeof(seq));
+		if (seq != i)
+			return NULL;
+	}
+	return opaque;
+}
+
+/*
+ * A driver that lets only so many packets be on their way, and as Linux' asks to
+ * hear of what is used when most of it is.
+ */
+static void test_net_slow_stream_holds_the_driver_up(void **state)
+{
+	const unsigned int most = 90;
+	struct fixture *f = *state;
+	unsigned int out = 0;
+	struct net_backend *stream;
+	struct virtio_net_counters rx, tx;
+	pthread_t thread;
+	uint32_t id, len;
+	int pair[2];
+	void *good;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(net_stream_create(&stream, pair[0], NULL), 0);
+	virtio_device_destroy(f->d);
+	create(f, 1);
+	stream->mtu = 9000;
+	stream->offloads = f->b->base.offloads;
+	assert_int_equal(virtio_net_set_backend(f->d, stream, NULL), 0);
+	queues_init(f, 64);
+	fake_queue_init(&f->q[TX], &f->ram, FAKE_RAM_BASE + 0x10000, 256);
+	assert_int_equal(fake_start(f->d, BIT(VIRTIO_RING_F_EVENT_IDX), f->q,
+				    3), 15);
+	pthread_create(&thread, NULL, slow_peer, &pair[1]);
+	for (uint32_t i = 0; i < SLOW_FRAMES; i++) {
+		gpa_t at = DATA + i % 128 * 0x800;
+
+		while (fake_used(&f->q[TX], &id, &len))
+			out--;
+		while (out == most) {
+			assert_true(fake_irq_wait(&f->irq.queue[TX]));
+			while (fake_used(&f->q[TX], &id, &len))
+				out--;
+		}
+		memcpy(fake_ptr(&f->ram, at + HDR), &i, sizeof(i));
+		transmit(f, at, SLOW_BYTES);
+		out++;
+		fake_set_used_event(&f->q[TX], (uint16_t)(f->q[TX].used_idx +
+							  out * 3 / 4));
+		fake_kick(f->d, TX);
+	}
+	pthread_join(thread, &good);
+	assert_non_null(good);
+	virtio_net_count(f->d, &rx, &tx);
+	assert_int_equal(tx.packets, SLOW_FRAMES);
+	assert_int_equal(tx.drops + tx.errors, 0);
+	close(pair[1]);
+}
+
 /* ---- link and back end --------------------------------------------------- */
 
 static struct virtio_net_config config(struct fixture *f)
@@ -966,6 +1042,7 @@ int main(void)
 		TEST(test_net_full_back_end_holds_the_driver_up),
 		TEST(test_net_bad_frames_are_errors),
 		TEST(test_net_stream_sends_the_rest_of_a_frame),
+		TEST(test_net_slow_stream_holds_the_driver_up),
 		TEST(test_net_link_down_drops_both_ways),
 		TEST(test_net_back_end_that_goes_takes_the_link_along),
 		TEST(test_net_poorer_back_end_is_refused),
