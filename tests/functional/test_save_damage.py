@@ -69,7 +69,7 @@ def saves(mote, payload, tmp_path):
     return tmp_path
 
 
-def refused(saved, *says, modes=("map", "copy")):
+def refused(saved, *says, modes=("map", "copy", "fault")):
     for mode in modes:
         done = subprocess.run([MOTE, "restore", saved, "--memory", mode], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         assert done.returncode == 2 and not done.stdout, (mode, says, done)

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import MOTE, script
 from qmp import Session
+from test_save_crash import COUNTER, check
 
 # Changes some memory and some of a disk each round, and checks all there is.
 WORK = """
@@ -132,3 +133,57 @@ def test_a_clone_saves_what_it_has_changed(run, mote, tmp_path, disk):
         disk.write_bytes(image)
         again = mote("restore", tmp_path / name, "--monitor", tmp_path / f"d{number}")
         goes_on(again, last, tmp_path / f"d{number}")
+
+
+def test_what_was_added_is_added_again(mote, payload, tmp_path):
+    """To a guest that does not care: vCPUs, memory, DIMMs and a disk, some of it after the first save, some gone by the last."""
+    mib = 1 << 20
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(mib))
+    vm = mote("run", "-k", payload(COUNTER), "-m", "34,max=1G", "-c", "1,max=4", "--balloon", "--exit-port", "--monitor", tmp_path / "m")
+    vm.expect(r"\.\.\.")
+    s = Session(tmp_path / "m")
+
+    def add(name):
+        s.command("object-add", qom_type="memory-backend-ram", id=f"mem-{name}", size=128 * mib)
+        s.command("device_add", driver="pc-dimm", id=name, memdev=f"mem-{name}")
+
+    s.command("cpu-add", count=2)
+    add("first")
+    s.command("memory-set", size="512M", timeout_ms=10)
+    s.command("disk-add", path=str(disk), controller=2, lun=5)
+    s.command("stop")
+    s.command("save", directory=str(tmp_path / "full"))
+    s.command("cont")
+    add("second")
+    s.command("stop")
+    s.command("save", directory=str(tmp_path / "diff"), type="diff", base=str(tmp_path / "full"))
+    assert allocated(tmp_path / "diff" / "memory") < 40 * mib
+
+    def all_there(session):
+        return ([cpu["cpu-index"] for cpu in session.command("query-cpus-fast")], session.command("query-memory-devices"),
+                session.command("query-pci"), session.reply("disk-add", path=str(disk))["error"]["desc"])
+
+    there = all_there(s)
+    assert len(there[0]) == 3 and "disk-2-5" in there[3]
+    s.command("quit")
+    assert vm.wait(60) == 0
+    for number, mode in enumerate(("map", "copy")):
+        clone = mote("restore", tmp_path / "diff", "--memory", mode, "--monitor", tmp_path / f"c{number}")
+        clone.expect(r"\.\.\.")
+        s = Session(tmp_path / f"c{number}")
+        assert all_there(s) == there
+        s.command("disk-remove", controller=2, lun=5, force=True, timeout_ms=1)
+        s.command("stop")
+        again = tmp_path / f"again{number}"
+        s.command("save", directory=str(again), type="diff", base=str(tmp_path / "diff"))
+        s.command("quit")
+        assert clone.wait(60) == 0
+        check(mote, tmp_path, again)
+        clone = mote("restore", again, "--monitor", tmp_path / f"d{number}")
+        s = Session(tmp_path / f"d{number}")
+        start = len(clone.out)
+        s.command("system_reset")
+        clone.expect(r"\.\.\.", start=start)
+        s.command("quit")
+        assert clone.wait(60) == 0
