@@ -3,11 +3,11 @@
 #include "config/option_disk.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/option_fields.h"
+#include "config/option_list.h"
 
 static const char *const formats[] = { "raw", "vhd", NULL };
 
@@ -73,17 +73,7 @@ static int set_one_disk(struct vm_config *c, const struct option *o,
 int option_disk_set(struct vm_config *c, const struct option *o,
 		    struct json_object *v, const char *label, struct error *e)
 {
-	char where[64];
-	int ret = 0;
-
-	if (!json_object_is_type(v, json_type_array))
-		return set_one_disk(c, o, v, label, e);
-	for (size_t i = 0; !ret && i < json_object_array_length(v); i++) {
-		snprintf(where, sizeof(where), "%s[%zu]", label, i);
-		ret = set_one_disk(c, o, json_object_array_get_idx(v, i),
-				   where, e);
-	}
-	return ret;
+	return option_list_set(c, o, v, label, set_one_disk, e);
 }
 
 static struct config_disk *find_disk(const struct vm_config *c, size_t from,
@@ -119,15 +109,8 @@ int option_disk_fold(struct vm_config *c, size_t first, struct error *e)
 struct json_object *option_disk_get(const struct vm_config *c,
 				    const struct option *o)
 {
-	struct json_object *list;
-
-	if (!c->disk_count)
-		return NULL;
-	list = json_object_new_array();
-	for (size_t i = 0; i < c->disk_count; i++)
-		json_object_array_add(list, option_fields_json(&c->disks[i],
-							   o->fields));
-	return list;
+	return option_list_json(c->disks, c->disk_count, sizeof(*c->disks),
+				o->fields);
 }
 
 int option_rootfs_set(struct vm_config *c, const struct option *o,

@@ -1,12 +1,48 @@
 /* SPDX-License-Identifier: MIT */
-/* --initrd and --params: lists of strings. Main thread. */
+/* Lists of sections; --initrd and --params, which are lists of strings. Main
+ * thread. */
 #include "config/option_list.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/option_fields.h"
+
+int option_list_set(struct vm_config *c, const struct option *o,
+		    struct json_object *v, const char *label,
+		    int (*set_one)(struct vm_config *c, const struct option *o,
+				   struct json_object *v, const char *label,
+				   struct error *e),
+		    struct error *e)
+{
+	char where[64];
+	int ret = 0;
+
+	if (!json_object_is_type(v, json_type_array))
+		return set_one(c, o, v, label, e);
+	for (size_t i = 0; !ret && i < json_object_array_length(v); i++) {
+		snprintf(where, sizeof(where), "%s[%zu]", label, i);
+		ret = set_one(c, o, json_object_array_get_idx(v, i), where, e);
+	}
+	return ret;
+}
+
+struct json_object *option_list_json(const void *base, size_t count,
+				     size_t item_bytes,
+				     const struct field *fields)
+{
+	const char *item = base;
+	struct json_object *list;
+
+	if (!count)
+		return NULL;
+	list = json_object_new_array();
+	for (; count; count--, item += item_bytes)
+		json_object_array_add(list, option_fields_json(item, fields));
+	return list;
+}
 
 int option_list_append(char ***list, size_t *count, const char *text,
 		       struct error *e)

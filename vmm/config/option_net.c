@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/option_fields.h"
+#include "config/option_list.h"
 
 const struct field option_net_fields[] = {
 	FIELD(config_net, FIELD_BOOL, user, .name = "user"),
@@ -125,30 +126,14 @@ static int set_one(struct vm_config *c, const struct option *o,
 int option_net_set(struct vm_config *c, const struct option *o,
 		   struct json_object *v, const char *label, struct error *e)
 {
-	char where[64];
-	int ret = 0;
-
-	if (!json_object_is_type(v, json_type_array))
-		return set_one(c, o, v, label, e);
-	for (size_t i = 0; !ret && i < json_object_array_length(v); i++) {
-		snprintf(where, sizeof(where), "%s[%zu]", label, i);
-		ret = set_one(c, o, json_object_array_get_idx(v, i), where, e);
-	}
-	return ret;
+	return option_list_set(c, o, v, label, set_one, e);
 }
 
 struct json_object *option_net_get(const struct vm_config *c,
 				   const struct option *o)
 {
-	struct json_object *list;
-
-	if (!c->net_count)
-		return NULL;
-	list = json_object_new_array();
-	for (size_t i = 0; i < c->net_count; i++)
-		json_object_array_add(list, option_fields_json(&c->nets[i],
-							       o->fields));
-	return list;
+	return option_list_json(c->nets, c->net_count, sizeof(*c->nets),
+				o->fields);
 }
 
 static struct config_net *find(const struct vm_config *c, size_t from,

@@ -3,12 +3,12 @@
 #include "config/option_pmem.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "block/vhd.h"
 #include "config/option_fields.h"
+#include "config/option_list.h"
 
 static const char *const formats[] = { "raw", "vhd", NULL };
 /* Not said. */
@@ -57,30 +57,14 @@ static int set_one(struct vm_config *c, const struct option *o,
 int option_pmem_set(struct vm_config *c, const struct option *o,
 		    struct json_object *v, const char *label, struct error *e)
 {
-	char where[64];
-	int ret = 0;
-
-	if (!json_object_is_type(v, json_type_array))
-		return set_one(c, o, v, label, e);
-	for (size_t i = 0; !ret && i < json_object_array_length(v); i++) {
-		snprintf(where, sizeof(where), "%s[%zu]", label, i);
-		ret = set_one(c, o, json_object_array_get_idx(v, i), where, e);
-	}
-	return ret;
+	return option_list_set(c, o, v, label, set_one, e);
 }
 
 struct json_object *option_pmem_get(const struct vm_config *c,
 				    const struct option *o)
 {
-	struct json_object *list;
-
-	if (!c->pmem_count)
-		return NULL;
-	list = json_object_new_array();
-	for (size_t i = 0; i < c->pmem_count; i++)
-		json_object_array_add(list, option_fields_json(&c->pmems[i],
-							       o->fields));
-	return list;
+	return option_list_json(c->pmems, c->pmem_count, sizeof(*c->pmems),
+				o->fields);
 }
 
 static struct config_pmem *find(const struct vm_config *c, size_t from,
