@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: char/chardev char/ring char/null char/file char/unix char/connect char/listener char/pty char/stdio char/terminal char/escape loop error */
+/* LINK: char/chardev char/traffic char/ring char/null char/file char/unix char/connect char/listener char/pty char/stdio char/terminal char/escape loop error */
 /* Character back ends but stdio. The test's thread is vCPU and loop in turn. */
 #include "unit.h"
 

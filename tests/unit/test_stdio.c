@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: char/chardev char/ring char/null char/file char/unix char/connect char/listener char/pty char/stdio char/terminal char/escape loop error */
+/* LINK: char/chardev char/traffic char/ring char/null char/file char/unix char/connect char/listener char/pty char/stdio char/terminal char/escape loop error */
 /*
  * The stdio back end over pipes, files and a pseudo-terminal that take the
  * place of the test's own descriptors 0 and 1.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between the chardev core (chardev.c) and its back ends: the core owns rings,
+ * Between the chardev core (chardev.c, traffic.c) and its back ends: it owns rings,
  * descriptors and their watches; a back end opens them and decides what an end
  * or an error means. Everything runs on the loop's thread.
  */
