@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "net/net.h"
 
 #define READY_MS	20000
@@ -137,21 +137,6 @@ static int wait_ready(pid_t pid, int words_fd, struct error *e)
 			 *words ? words : "it does not say why");
 }
 
-/* The signals as a program expects them: mote blocks and ignores some. */
-static void default_signals(posix_spawnattr_t *attr)
-{
-	sigset_t none, ignored;
-
-	sigemptyset(&none);
-	sigemptyset(&ignored);
-	sigaddset(&ignored, SIGPIPE);
-	sigaddset(&ignored, SIGXFSZ);
-	posix_spawnattr_setsigmask(attr, &none);
-	posix_spawnattr_setsigdefault(attr, &ignored);
-	posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK |
-				       POSIX_SPAWN_SETSIGDEF);
-}
-
 static int start(pid_t *pid, int socket_fd, int pid_fd, int words_fd)
 {
 	char *argv[] = { "passt", "--quiet", "--fd", "3", "--pid",
@@ -162,7 +147,7 @@ static int start(pid_t *pid, int socket_fd, int pid_fd, int words_fd)
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
-	default_signals(&attr);
+	child_set_signals(&attr, 0);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null",
 					 O_RDWR, 0);
 	posix_spawn_file_actions_adddup2(&actions, words_fd, STDOUT_FILENO);

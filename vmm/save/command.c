@@ -6,27 +6,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The signals as a program expects them: mote blocks and ignores some. */
-static void set_attributes(posix_spawnattr_t *attr)
-{
-	sigset_t none, ignored;
-
-	sigemptyset(&none);
-	sigemptyset(&ignored);
-	sigaddset(&ignored, SIGPIPE);
-	sigaddset(&ignored, SIGXFSZ);
-	posix_spawnattr_setsigmask(attr, &none);
-	posix_spawnattr_setsigdefault(attr, &ignored);
-	posix_spawnattr_setpgroup(attr, 0);
-	posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK |
-				       POSIX_SPAWN_SETSIGDEF |
-				       POSIX_SPAWN_SETPGROUP);
-}
+#include "child.h"
 
 static int spawn(pid_t *pid, const char *text, bool we_write, int theirs)
 {
@@ -38,7 +22,8 @@ static int spawn(pid_t *pid, const char *text, bool we_write, int theirs)
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
-	set_attributes(&attr);
+	posix_spawnattr_setpgroup(&attr, 0);
+	child_set_signals(&attr, POSIX_SPAWN_SETPGROUP);
 	posix_spawn_file_actions_adddup2(&actions, theirs, ours);
 	posix_spawn_file_actions_addopen(&actions,
 					 we_write ? STDOUT_FILENO :
