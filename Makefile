@@ -140,7 +140,7 @@ help:
 	@echo 'make demo             a shell in a VM with a stock Debian kernel'
 	@echo 'make check            unit tests (plain, ASan+UBSan) and functional tests'
 	@echo 'make check-unit check-functional check-asan check-tsan check-long'
-	@echo 'make bench            boot times and memory against peers'
+	@echo 'make bench            boot times, memory, I/O, the monitor and saving, against peers'
 	@echo 'make fuzz             fuzz targets, with clang; FUZZ_SECONDS=60 for each'
 	@echo 'make install          PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make lint format clean'

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A kernel command line built from parts, separated by single spaces. */
+/* A kernel command line built from parts, separated by single spaces. One thread
+ * at a time. */
 #ifndef MOTE_CMDLINE_H
 #define MOTE_CMDLINE_H
 

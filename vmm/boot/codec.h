@@ -3,6 +3,7 @@
  * The formats a kernel image may be compressed with. codec_run() is made for a
  * process that may do nothing but write and exit: it takes all its memory from
  * one arena and calls nothing else but the sink's function. Input is hostile.
+ * Any thread; a job is one thread's.
  */
 #ifndef MOTE_BOOT_CODEC_H
 #define MOTE_BOOT_CODEC_H

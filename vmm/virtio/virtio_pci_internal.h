@@ -2,6 +2,7 @@
 /*
  * What the two halves of the PCI transport share: the function with its
  * capabilities (virtio_pci.c), the registers in its BAR (virtio_pci_regs.c).
+ * Machine lock, or before the vCPUs run.
  */
 #ifndef MOTE_VIRTIO_PCI_INTERNAL_H
 #define MOTE_VIRTIO_PCI_INTERNAL_H
