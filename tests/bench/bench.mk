@@ -26,7 +26,7 @@ bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench boot $(BENCH_ARGS)
 	tests/host/auto --icount --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
 	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py
-	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py
+	tests/bench/bench build/bench p9
 
 # The disks alone: what is missing is built, nothing is installed.
 bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio build/guest/disk-io.cpio test-host
@@ -44,7 +44,7 @@ bench-vsock: $(BENCH_NEEDS) build/guest/vsock-tool test-host
 
 # Shares alone, against QEMU's and kvmtool's 9P servers.
 bench-p9: $(BUILD)/mote build/kernels/generic/vmlinuz build/guest/test-generic.cpio test-host
-	tests/host/auto --icount --mem 4096 --timeout 600 -- /usr/bin/python3 tests/bench/p9.py
+	tests/bench/bench build/bench p9
 
 # Saving and restoring, against QEMU's migration; BENCH_SAVE_ARGS go to tests/bench/save.py.
 .PHONY: bench-save
