@@ -43,22 +43,26 @@ def echoing(path):
     return stream
 
 
+def block(address):
+    """A shell word: the name of the disk at that address."""
+    return disk_at(re.match(r"(?:0000:)?([0-9a-f]+:[0-9a-f]+)", address)[1])
+
+
 def added(g, tmp_path):
     """What comes while the guest runs, and where it is."""
     m = g.monitor
-    assert m.command("disk-add", path=str(image(tmp_path / "gone")))["lun"] == 1
+    gone = m.command("disk-add", path=str(image(tmp_path / "gone")))
+    assert gone["lun"] == 1
     where = m.command("disk-add", path=str(image(tmp_path / "hot")), controller=2, lun=5)
     assert (where["controller"], where["lun"]) == (2, 5)
+    gone, where = block(gone["pci"]), block(where["pci"])
+    g.wait_for(f"[ -b /dev/{gone} ] && [ -b /dev/{where} ]")
     m.command("disk-remove", path=str(tmp_path / "gone"))
     m.command("pmem-add", path=str(image(tmp_path / "pmem")), slot=3)
     m.command("cpu-add", count=1)
     assert m.command("memory-set", size="512M", timeout_ms=120000)["plugged"] == 512 * MIB
     m.command("object-add", qom_type="memory-backend-ram", id="mem9", size=128 * MIB)
     m.command("device_add", driver="pc-dimm", id="dimm9", memdev="mem9")
-    # As a disk is: with the guest's driver, and what is in it.
-    bus, slot = re.match(r"(?:0000:)?([0-9a-f]+):([0-9a-f]+)", where["pci"]).groups()
-    where = disk_at(f"{bus}:{slot}")
-    g.wait_for(f"[ -b /dev/{where} ]")
     g.sh(f"echo hot-added | dd of=/dev/{where} conv=fsync 2>/dev/null")
     return where
 
