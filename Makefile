@@ -128,6 +128,7 @@ install: $(BUILD)/mote
 	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/mote
 
 lint:
+	tests/rooms
 	cppcheck --quiet --error-exitcode=1 --inline-suppr -j2 \
 		--enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -Ivmm -I$(BUILD)/gen vmm
