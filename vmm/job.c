@@ -48,6 +48,7 @@ static void *run(void *opaque)
 {
 	struct job *j = opaque;
 
+	pthread_setname_np(pthread_self(), "mote-job");
 	j->ret = j->ops->work(j, j->opaque, &j->error);
 	signal_fd(j->done.fd);
 	return NULL;

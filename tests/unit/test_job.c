@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "job.h"
@@ -16,11 +17,14 @@ struct task {
 	int ret;
 	char text[ERROR_TEXT_BYTES];
 	bool destroy;
+	char thread[16];
 };
 
 static int work_fails(struct job *j, void *opaque, struct error *e)
 {
-	(void)opaque;
+	struct task *t = opaque;
+
+	pthread_getname_np(pthread_self(), t->thread, sizeof(t->thread));
 	job_add_progress(j, 5);
 	return error_set(e, -EIO, "it went wrong");
 }
@@ -74,6 +78,7 @@ static void test_job_that_fails_tells_why(void **state)
 	assert_int_equal(t.ret, -EIO);
 	assert_string_equal(t.text, "it went wrong");
 	assert_int_equal(job_progress(t.job), 5);
+	assert_string_equal(t.thread, "mote-job");
 	end(&t);
 }
 

@@ -182,6 +182,7 @@ static void *serve(void *opaque)
 	uint8_t buf[PAGE];
 	struct uffd_msg m[MESSAGES];
 
+	pthread_setname_np(pthread_self(), "mote-fault");
 	while (!atomic_load(&f->stopping)) {
 		size_t count;
 
@@ -214,6 +215,7 @@ static void *prefetch(void *opaque)
 	struct fault *f = opaque;
 	uint8_t buf[PAGE];
 
+	pthread_setname_np(pthread_self(), "mote-prefetch");
 	for (size_t i = 0; i < f->order_count && !atomic_load(&f->stopping);) {
 		uint8_t *host = host_of(f, f->order[i]);
 		int ret = host ? install(f, f->order[i], host, buf,

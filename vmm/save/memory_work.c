@@ -43,7 +43,7 @@ int memory_job_run(struct memory_job *job)
 	while (count + 1 < cpus && count < MAX_THREADS &&
 	       (uint64_t)count + 1 < job->chunk_count &&
 	       !thread_start(&threads[count], 0, run, job))
-		count++;
+		pthread_setname_np(threads[count++], "mote-memory");
 	run(job);
 	while (count > 0)
 		pthread_join(threads[--count], NULL);
