@@ -304,7 +304,7 @@ int snapshot_load(struct vm *vm, struct error *e)
 	if (!ret)
 		ret = snapshot_load_state(vm, e);
 	if (!ret)
-		ret = vm_save_note_base(vm, vm->saved->identity.id, e);
+		ret = vm_dirty_note_base(vm, vm->saved->identity.id, e);
 	if (!ret)
 		vm->state = VM_PAUSED;
 	return ret;

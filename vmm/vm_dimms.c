@@ -95,7 +95,7 @@ static int plug(struct vm *vm, struct dimm *dimm, struct error *e)
 	ret = dimms_plug(vm->dimms, dimm, e);
 	devices_end_memory(vm->devices);
 	if (!ret) {
-		vm_save_note_plugged(vm, dimm);
+		vm_dirty_note_plugged(vm, dimm);
 		mem_hotplug_added(board_mem_hotplug(vm->board), dimm->slot,
 				  dimm->base, dimm->len_bytes);
 		vm_report_allow(vm, true, dimm->slot);
@@ -146,7 +146,7 @@ static void remove_now(struct vm *vm, struct dimm *dimm)
 	mem_hotplug_gone(board_mem_hotplug(vm->board), dimm->slot);
 	vm->dimms_ejected[dimm->slot] = false;
 	devices_begin_memory(vm->devices);
-	vm_save_note_unplugged(vm, dimm);
+	vm_dirty_note_unplugged(vm, dimm);
 	dimms_remove(vm->dimms, dimm);
 	devices_end_memory(vm->devices);
 	pthread_mutex_unlock(&vm->machine_lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where a VM's memory is, and what of it has changed since earlier saves. Main
- * thread; vm_save_note_discarded() on any.
+ * thread; vm_dirty_note_discarded() on any.
  */
 #include <errno.h>
 
@@ -57,7 +57,7 @@ static gpa_t ram_end(const struct vm *vm)
 	return ram[count - 1].base + ram[count - 1].len_bytes;
 }
 
-int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e)
+int vm_dirty_note_base(struct vm *vm, const uint8_t *id, struct error *e)
 {
 	int ret = 0;
 
@@ -68,7 +68,7 @@ int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e)
 	return ret ? error_errno(e, ret, "the account of changed pages") : 0;
 }
 
-void vm_save_memory_lost(struct vm *vm)
+void vm_dirty_memory_lost(struct vm *vm)
 {
 	if (vm->dirty)
 		dirty_note(vm->dirty, 0, UINT64_MAX);
@@ -76,13 +76,13 @@ void vm_save_memory_lost(struct vm *vm)
 
 /* Whatever had its place before is in earlier saves; and of memory that others
  * share, its pages do not tell what was written. */
-void vm_save_note_plugged(struct vm *vm, const struct dimm *dimm)
+void vm_dirty_note_plugged(struct vm *vm, const struct dimm *dimm)
 {
 	if (vm->dirty)
 		dirty_note(vm->dirty, dimm->base, dimm->len_bytes);
 }
 
-void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm)
+void vm_dirty_note_unplugged(struct vm *vm, const struct dimm *dimm)
 {
 	struct ram_part ram[RAM_MAX_PARTS];
 	size_t count = vm->dirty ? vm_ram_parts(vm, ram) : 0;
@@ -92,7 +92,8 @@ void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm)
 			dirty_forget(vm->dirty, ram[i].slot);
 }
 
-void vm_save_note_discarded(struct vm *vm, const void *host, uint64_t len_bytes)
+void vm_dirty_note_discarded(struct vm *vm, const void *host,
+			     uint64_t len_bytes)
 {
 	const struct guest_mem_region *r;
 

@@ -283,25 +283,26 @@ void vm_save_deinit(struct vm *vm);
 int vm_dirty_collect(struct vm *vm, const struct ram_part *parts, size_t count,
 		     struct error *e);
 /* RAM is now as in the save of this id. */
-int vm_save_note_base(struct vm *vm, const uint8_t *id, struct error *e);
+int vm_dirty_note_base(struct vm *vm, const uint8_t *id, struct error *e);
 /* A reset: RAM is new, all of it. */
-void vm_save_memory_lost(struct vm *vm);
+void vm_dirty_memory_lost(struct vm *vm);
 /* Some of it is, host address. Any thread. */
-void vm_save_note_discarded(struct vm *vm, const void *host,
-			    uint64_t len_bytes);
+void vm_dirty_note_discarded(struct vm *vm, const void *host,
+			     uint64_t len_bytes);
 /* Memory in a KVM slot has come: all of it is new; or is gone. */
-void vm_save_note_plugged(struct vm *vm, const struct dimm *dimm);
-void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm);
+void vm_dirty_note_plugged(struct vm *vm, const struct dimm *dimm);
+void vm_dirty_note_unplugged(struct vm *vm, const struct dimm *dimm);
 /* Where in the memory file what is at an address of the room for more is. */
 uint64_t vm_memory_offset(const struct vm *vm, gpa_t gpa);
-/* vm_dimms_save.c: what the section of that name holds; loading makes them. */
-void vm_dimms_save(const struct vm *vm, struct state_writer *w);
-int vm_dimms_load(struct vm *vm, struct state_reader *r, struct error *e);
 /* RAM in all memory slots; parts has RAM_MAX_PARTS. */
 size_t vm_ram_parts(const struct vm *vm, struct ram_part *parts);
 /* The same as parts of a memory file. */
 struct memory_part;
 size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts);
+
+/* vm_dimms_save.c: what the section of that name holds; loading makes them. */
+void vm_dimms_save(const struct vm *vm, struct state_writer *w);
+int vm_dimms_load(struct vm *vm, struct state_reader *r, struct error *e);
 
 /* snapshot.c: steps of making a VM from vm->saved. */
 int snapshot_load_cpu(struct vm *vm, struct error *e);

@@ -111,7 +111,7 @@ static int start_anew(struct vm *vm, struct error *e)
 	pthread_mutex_unlock(&vm->machine_lock);
 	ram_reset(vm->ram);
 	vm_fault_stop(vm);
-	vm_save_memory_lost(vm);
+	vm_dirty_memory_lost(vm);
 	dimms_reset(vm->dimms);
 	ret = kvm_arch_reset(&vm->kvm, e);
 	if (!ret)

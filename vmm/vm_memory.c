@@ -92,7 +92,7 @@ void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes)
 {
 	struct vm *vm = opaque;
 
-	vm_save_note_discarded(vm, host, len_bytes);
+	vm_dirty_note_discarded(vm, host, len_bytes);
 	/* Persistent memory is guest memory too, but not the guest's to drop. */
 	if (!ram_discard(vm->ram, host, len_bytes) &&
 	    !dimms_discard(vm->dimms, host, len_bytes))

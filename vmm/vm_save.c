@@ -300,7 +300,7 @@ static int prepare(struct save_job *job, const struct save_params *p,
 		return ret;
 	ret = collect(job, e);
 	if (!ret)
-		ret = vm_save_note_base(vm, job->identity.id, e);
+		ret = vm_dirty_note_base(vm, job->identity.id, e);
 	job->base_added = !ret;
 	return ret;
 }

@@ -54,7 +54,7 @@ int kvm_set_memory(struct kvm_vm *vm, uint32_t slot, uint32_t flags,
 }
 
 /* While its memory is there. */
-void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm)
+void vm_dirty_note_unplugged(struct vm *vm, const struct dimm *dimm)
 {
 	(void)vm;
 	assert_true(guest_mem_valid(f.mem, dimm->base, 1));
@@ -62,7 +62,7 @@ void vm_save_note_unplugged(struct vm *vm, const struct dimm *dimm)
 }
 
 /* What it holds is new. */
-void vm_save_note_plugged(struct vm *vm, const struct dimm *dimm)
+void vm_dirty_note_plugged(struct vm *vm, const struct dimm *dimm)
 {
 	(void)vm;
 	assert_true(guest_mem_valid(f.mem, dimm->base, 1));

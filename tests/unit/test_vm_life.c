@@ -155,7 +155,7 @@ void ram_reset(struct ram *r)
 	(void)r;
 }
 
-void vm_save_memory_lost(struct vm *vm)
+void vm_dirty_memory_lost(struct vm *vm)
 {
 	(void)vm;
 }
