@@ -25,12 +25,12 @@ bench:
 bench-run: $(BENCH_NEEDS) test-host
 	tests/bench/bench build/bench boot $(BENCH_ARGS)
 	tests/host/auto --icount --timeout 300 -- /usr/bin/python3 tests/bench/pmem.py
-	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py
+	tests/bench/bench build/bench blk
 	tests/bench/bench build/bench p9
 
 # The disks alone: what is missing is built, nothing is installed.
 bench-blk: $(BUILD)/mote build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio build/guest/disk-io.cpio test-host
-	tests/host/auto --icount --timeout 900 --out build/bench -- /usr/bin/python3 tests/bench/blk.py $(BENCH_ARGS)
+	tests/bench/bench build/bench blk $(BENCH_ARGS)
 
 # TCP over a tap; BENCH_NET_ARGS go to tests/bench/net.py.
 .PHONY: bench-net

@@ -86,9 +86,9 @@ def null_device():
     return "/dev/nullb0"
 
 
-def script(milliseconds):
+def script(jobs, milliseconds):
     lines = ["echo madvise >/sys/kernel/mm/transparent_hugepage/enabled"]  # so that requests have as many segments under each
-    for op, order, size, depth in JOBS:
+    for op, order, size, depth in jobs:
         lines += ["echo DISK-IO-BEGIN", f"disk-io rate /dev/vda {op} {order} {size} {depth} {milliseconds}"]
     lines.append("sleep 60")  # what it has used is read while it is there
     return "mote.test=cmd:" + base64.b64encode("\n".join(lines).encode()).decode()
@@ -120,20 +120,20 @@ def lines_of(process, seconds):
             yield from (line.decode(errors="replace").strip() for line in whole)
 
 
-def measure(command):
-    """For each job: operations, ns, CPU ns."""
+def measure(command, jobs, keep):
+    """For each job, as it is done: operations, ns, CPU ns."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    results, said, before = [], [], 0
+    jobs, said, before = list(jobs), [], 0
     try:
         for line in lines_of(process, BOOT_SECONDS):
             said = said[-20:] + [line]
             if "DISK-IO-BEGIN" in line:
                 before = cpu_ns(process.pid)
             elif match := re.search(r"DISK-IO (\d+) (\d+)", line):
-                results.append((int(match[1]), int(match[2]), cpu_ns(process.pid) - before))
+                keep(jobs.pop(0), (int(match[1]), int(match[2]), cpu_ns(process.pid) - before))
                 print(".", end="", file=sys.stderr, flush=True)
-            if len(results) == len(JOBS):
-                return results
+            if not jobs:
+                return
     finally:
         process.kill()
         process.wait()
@@ -149,8 +149,8 @@ def print_results(results):
     labels = list(results)
     print(f"\n{'operations a second':38}" + "".join(f"{label:>14}" for label in labels)
           + f"{'CPU us each':>16}" + "".join(f"{label:>12}" for label in labels[1:]))
-    for i, job in enumerate(JOBS):
-        rows = [results[label][i] for label in labels]
+    for job in JOBS:
+        rows = [results[label][name(job)] for label in labels]
         cpu = [f"{spent / done / 1000:.2f}" for done, _, spent in rows]
         print(f"  {name(job):36}" + "".join(f"{done * 1e9 / ns:>14.0f}" for done, ns, _ in rows)
               + f"{cpu[0]:>16}" + "".join(f"{value:>12}" for value in cpu[1:]))
@@ -158,13 +158,13 @@ def print_results(results):
 
 def print_aims(results):
     print("\naims")
-    for i, job in enumerate(JOBS):
+    for job in JOBS:
         _, order, _, depth = job
-        done, ns, spent = results["mote"][i]
+        done, ns, spent = results["mote"][name(job)]
         for peer, least in AIMS.get((order, depth), {}).items():
             if peer not in results:
                 continue
-            peer_done, peer_ns, peer_spent = results[peer][i]
+            peer_done, peer_ns, peer_spent = results[peer][name(job)]
             rate = (done / ns) / (peer_done / peer_ns)
             cost = (spent / done) / (peer_spent / peer_done)
             for value, limit, met, what in ((rate, f"at least {least:g}", rate >= least, "operations"), (cost, "at most 1", cost <= 1, "CPU each")):
@@ -182,11 +182,21 @@ def run(args, stage):
             file.write((TOP / f"build/guest/{part}.cpio").read_bytes())
             file.write(bytes(-file.tell() % 4))
     disk = args.disk or null_device()
-    results = {}
+    kept = Path(os.environ["OUT"], "blk.json") if "OUT" in os.environ else None
+    # What an earlier test host found before it stood still.
+    results = json.loads(kept.read_text()) if kept and kept.exists() else {}
+
+    def keep(label, job, figures):
+        results.setdefault(label, {})[name(job)] = figures
+        if kept:
+            kept.write_text(json.dumps(results, indent=1))
+
     for monitor in found:
-        if monitor.label in wanted:
+        jobs = [job for job in JOBS if name(job) not in results.get(monitor.label, {})]
+        if monitor.label in wanted and jobs:
             monitor.prepare()
-            results[monitor.label] = measure(monitor.with_disk(str(kernel), str(initrd), script(args.milliseconds), disk))
+            measure(monitor.with_disk(str(kernel), str(initrd), script(jobs, args.milliseconds), disk), jobs,
+                    lambda job, figures, label=monitor.label: keep(label, job, figures))
     print(f"\n1 vCPU, a disk on {disk}, direct I/O, one queue, {args.milliseconds} ms each; "
           + ("in the test host: a second is 10^9 instructions, of all together" if EMULATED else "in real time"))
     for line in missing:
@@ -194,8 +204,6 @@ def run(args, stage):
     print_results(results)
     if "mote" in results:
         print_aims(results)
-    if "OUT" in os.environ:
-        Path(os.environ["OUT"], "blk.json").write_text(json.dumps({"emulated": EMULATED, "jobs": JOBS, "results": results}, indent=1))
 
 
 def main():
