@@ -32,6 +32,14 @@ class Session:
         assert line.endswith(b"\r\n"), line
         return json.loads(line)
 
+    def answer(self):
+        """What is not an event; those are kept."""
+        while True:
+            answer = self.read()
+            if "event" not in answer:
+                return answer
+            self.events.append(answer)
+
     def send(self, data):
         self.file.write(data)
         self.file.flush()
@@ -44,12 +52,9 @@ class Session:
         if arguments:
             message["arguments"] = arguments
         self.send(json.dumps(message).encode() + b"\n")
-        while True:
-            answer = self.read()
-            if "event" not in answer:
-                assert answer.pop("id") == name
-                return answer
-            self.events.append(answer)
+        answer = self.answer()
+        assert answer.pop("id") == name
+        return answer
 
     def command(self, name, raw=None, **arguments):
         answer = self.reply(name, raw, **arguments)
@@ -61,7 +66,7 @@ class Session:
         message = json.dumps({"execute": "getfd", "id": "getfd", "arguments": {"fdname": name}}).encode() + b"\n"
         self.socket.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
         os.close(fd)
-        assert self.read() == {"return": {}, "id": "getfd"}
+        assert self.answer() == {"return": {}, "id": "getfd"}
 
     def event(self, name):
         for event in self.events:

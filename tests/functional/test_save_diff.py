@@ -120,7 +120,7 @@ def test_a_clone_saves_what_it_has_changed(run, mote, tmp_path, disk):
     for command in ("cont", "system_reset"):
         reply = other.reply(command)
         assert reply["error"]["class"] == "InvalidState" and "save-vm" in reply["error"]["desc"]
-    assert s.read() == {"return": {}, "id": "long"}
+    assert s.answer() == {"return": {}, "id": "long"}
 
     # The end of the VM does not wait for a save, and leaves nothing of it.
     s.send(b'{"execute": "save", "id": "late", "arguments": {"directory": "%s"}}\n' % bytes(tmp_path / "late"))
