@@ -218,7 +218,7 @@ static int load_device(struct vm *vm, uint32_t i, struct error *e)
 	if (device->type == DEVICE_DISK && set_address(device, saved->address))
 		return error_set(e, -ENOMEM, "out of memory");
 	if (saved->removing)
-		devices_mark_removing(device);
+		vm_device_note_removing(vm, device);
 	f = device_function(device);
 	/* The guest had let it go, and nobody had looked yet. */
 	if (f->hidden)

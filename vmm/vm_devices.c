@@ -80,6 +80,12 @@ void vm_device_force_remove(struct vm *vm, struct device *device)
 	vm_emit(vm, VM_EVENT_DEVICE_DELETED, false, named ? id : NULL);
 }
 
+static void remind_from_now(struct vm *vm)
+{
+	vm->remind_next_ns = vm->remind_ns;
+	loop_timer_set(&vm->remind, vm->remind_next_ns, 0);
+}
+
 int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
 {
 	const struct pci_function *f = device_function(device);
@@ -99,9 +105,19 @@ int vm_device_remove(struct vm *vm, struct device *device, struct error *e)
 	pthread_mutex_lock(&vm->machine_lock);
 	pci_hotplug_request(hotplug(vm), f->bus, f->slot);
 	pthread_mutex_unlock(&vm->machine_lock);
-	vm->remind_next_ns = vm->remind_ns;
-	loop_timer_set(&vm->remind, vm->remind_next_ns, 0);
+	remind_from_now(vm);
 	return 0;
+}
+
+void vm_device_note_removing(struct vm *vm, struct device *device)
+{
+	const struct pci_function *f = device_function(device);
+
+	devices_mark_removing(device);
+	if (f->hidden)
+		return;
+	pci_hotplug_still_wanted(hotplug(vm), f->bus, f->slot);
+	remind_from_now(vm);
 }
 
 static void on_remind(void *opaque)

@@ -273,6 +273,9 @@ void vm_mems_reset(struct vm *vm);
 /* A saved function was hidden: as vm_device_ejected(), machine lock held. */
 void vm_device_note_ejected(struct vm *vm, unsigned int bus,
 			    unsigned int slot);
+/* The guest had been asked to let a saved device go: as it goes on after
+ * vm_device_remove(). Main thread, machine lock held. */
+void vm_device_note_removing(struct vm *vm, struct device *device);
 
 /* vm_save.c */
 /* The end of a save that is under way. */

@@ -296,6 +296,51 @@ static void test_vm_device_guest_is_reminded(void **state)
 	assert_int_equal(mmio_get(&f->m, REMOVE, 4), 0);
 }
 
+/* It was asked before it was saved, and has not heard, or not answered yet. */
+static void test_vm_device_guest_is_reminded_after_a_restore(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d = add(f, "a");
+
+	f->vm.remind_ns = 1000000;
+	mmio_put(&f->m, HOTPLUG + 4, 4, 1);
+	pthread_mutex_lock(&f->vm.machine_lock);
+	vm_device_note_removing(&f->vm, d);
+	pthread_mutex_unlock(&f->vm.machine_lock);
+	assert_true(d->removing);
+	assert_int_equal(mmio_get(&f->m, REMOVE, 4), 0);
+	while (!mmio_get(&f->m, REMOVE, 4))
+		run_loop(f->m.loop);
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;");
+	/* There is another answer to come, which is not about this one. */
+	add(f, "b");
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;");
+}
+
+static void test_vm_device_restored_and_let_go_is_not_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct device *d = add(f, "a");
+
+	f->vm.remind_ns = 1000000;
+	mmio_put(&f->m, HOTPLUG + 4, 4, 1);
+	pthread_mutex_lock(&f->vm.machine_lock);
+	pci_hide(&d->pci->f);
+	vm_device_note_removing(&f->vm, d);
+	vm_device_note_ejected(&f->vm, 1, 0);
+	pthread_mutex_unlock(&f->vm.machine_lock);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;");
+	add(f, "b");
+	eject(f, 0);
+	run_loop(f->m.loop);
+	assert_string_equal(events, "a;b;");
+}
+
 static void test_vm_device_guest_may_eject_on_its_own(void **state)
 {
 	struct fixture *f = *state;
@@ -445,6 +490,8 @@ int main(void)
 		T(test_vm_device_goes_when_the_guest_lets_it),
 		T(test_vm_device_guest_may_eject_on_its_own),
 		T(test_vm_device_guest_is_reminded),
+		T(test_vm_device_guest_is_reminded_after_a_restore),
+		T(test_vm_device_restored_and_let_go_is_not_asked_for),
 		T(test_vm_device_ejections_of_nothing_do_nothing),
 		T(test_vm_device_that_stays_is_not_ejected),
 		T(test_vm_device_force_beats_a_late_ejection),

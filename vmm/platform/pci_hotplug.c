@@ -192,3 +192,11 @@ int pci_hotplug_load(struct pci_hotplug *h, struct state_reader *r)
 	}
 	return state_reader_error(r);
 }
+
+void pci_hotplug_still_wanted(struct pci_hotplug *h, unsigned int bus,
+			      unsigned int slot)
+{
+	h->wanted[bus] |= 1u << slot;
+	if (!(h->requested[bus] >> slot & 1))
+		h->asked[bus][slot] = 1;
+}

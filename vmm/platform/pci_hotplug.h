@@ -53,5 +53,8 @@ struct state_writer;
 struct state_reader;
 void pci_hotplug_save(const struct pci_hotplug *h, struct state_writer *w);
 int pci_hotplug_load(struct pci_hotplug *h, struct state_reader *r);
+/* Behind that: the guest had been asked for this one, and has not answered yet. */
+void pci_hotplug_still_wanted(struct pci_hotplug *h, unsigned int bus,
+			      unsigned int slot);
 
 #endif
