@@ -78,7 +78,7 @@ def read_until(stream, marker, seconds):
         selector.register(stream, selectors.EVENT_READ)
         while marker not in seen:
             if not selector.select(max(0, deadline - time.monotonic())):
-                raise Unmeasured(f"no {marker.decode()} in time")
+                raise Unmeasured(f"no {marker.decode()} in time: {seen[-300:].decode(errors='replace')}")
             data = stream.read1()
             if not data:
                 raise Unmeasured(f"ended before {marker.decode()}: {seen[-300:].decode(errors='replace')}")
