@@ -41,8 +41,7 @@ static void add_disk(struct copy *k, const struct device *device)
 	struct config_disk *to = &k->c.disks[k->c.disk_count++];
 
 	*to = *from;
-	if (!to->serial)
-		to->serial = from->id;
+	/* Without a serial it is the id, which may be longer than one. */
 	to->id = device->id;
 	make_absolute(k, &to->path);
 }
