@@ -73,10 +73,23 @@ static void test_disk_with_a_long_id_is_configured_again(void **state)
 	config_deinit(&c);
 }
 
+static void test_disk_with_all_queues_is_configured_again(void **state)
+{
+	struct config_disk disk = { .path = (char *)"x.img", .id = (char *)"a",
+				    .queues = CONFIG_MAX_DISK_QUEUES };
+	struct vm_config c;
+
+	(void)state;
+	save(&disk, &c);
+	assert_int_equal(c.disks[0].queues, CONFIG_MAX_DISK_QUEUES);
+	config_deinit(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_disk_with_a_long_id_is_configured_again),
+		cmocka_unit_test(test_disk_with_all_queues_is_configured_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

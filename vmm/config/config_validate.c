@@ -18,7 +18,6 @@
 /* What a KVM memory slot holds: the RAM above 4 GiB is one. */
 #define MEMORY_MAX	(8ull << 40)
 #define PAGE		4096ull
-#define MAX_DISK_QUEUES	16
 #define SERIAL_MAX	20		/* VIRTIO_BLK_ID_BYTES */
 #define ID_MAX		127
 
@@ -207,9 +206,10 @@ static int check_disk(struct vm_config *c, struct config_disk *d,
 
 	if (ret)
 		return ret;
-	if (!d->queues || d->queues > MAX_DISK_QUEUES)
+	if (!d->queues || d->queues > CONFIG_MAX_DISK_QUEUES)
 		return error_config(e, -EINVAL, "--disk: queues=%u: from 1 to "
-				    "%u", d->queues, MAX_DISK_QUEUES);
+				    "%u", d->queues,
+				    CONFIG_MAX_DISK_QUEUES);
 	if (d->serial && strlen(d->serial) > SERIAL_MAX)
 		return error_config(e, -EINVAL, "--disk: serial '%s' is longer "
 				    "than %u bytes", d->serial, SERIAL_MAX);

@@ -18,6 +18,8 @@
 
 #define CONFIG_BYTES	(offsetof(struct virtio_blk_config, unused1) + 3)
 
+_Static_assert(CONFIG_MAX_DISK_QUEUES <= VIRTIO_MAX_QUEUES, "queues");
+
 static int blk_activate(struct virtio_device *d)
 {
 	struct virtio_blk *b = to_blk(d);
@@ -144,10 +146,10 @@ static void fill_config(struct virtio_blk *b, unsigned int queues)
 
 static int check_config(const struct config_disk *c, struct error *e)
 {
-	if (!c->queues || c->queues > VIRTIO_MAX_QUEUES)
+	if (!c->queues || c->queues > CONFIG_MAX_DISK_QUEUES)
 		return error_config(e, -EINVAL, "disk %s: queues=%u is not "
 				    "1..%u", c->path, c->queues,
-				    VIRTIO_MAX_QUEUES);
+				    CONFIG_MAX_DISK_QUEUES);
 	if (c->serial && strlen(c->serial) > BLK_ID_BYTES)
 		return error_config(e, -EINVAL, "disk %s: serial=%s is longer "
 				    "than %u bytes", c->path, c->serial,
