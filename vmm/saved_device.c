@@ -5,9 +5,21 @@
 
 #include "pci/pci.h"
 #include "snapshot_internal.h"
+#include "vm_devices.h"
+
+/* What a virtio-pmem adds ends its section: an address and a size. */
+#define PMEM_PLACE_BYTES 16
 
 #define DISK_ADDRESSES CONFIG_DISK_ADDRESS(CONFIG_DISK_CONTROLLERS - 1, \
 					   CONFIG_DISK_LUNS - 1)
+
+static uint32_t address_of(const struct device *device)
+{
+	if (device->type == DEVICE_PMEM)
+		return 1 + vm_pmem_slot(device);
+	return device->type != DEVICE_DISK ? 0 :
+	       ((const struct config_disk *)device->config)->address;
+}
 
 void saved_device_put(struct state_writer *w, const struct device *device)
 {
@@ -19,8 +31,19 @@ void saved_device_put(struct state_writer *w, const struct device *device)
 	state_put_u8(w, f->bus);
 	state_put_u8(w, f->slot);
 	state_put_bool(w, device->removing);
-	state_put_u32(w, device->type != DEVICE_DISK ? 0 :
-		      ((const struct config_disk *)device->config)->address);
+	state_put_u32(w, address_of(device));
+}
+
+static uint64_t pmem_base(const struct state_reader *section)
+{
+	const size_t len = section->len_bytes;
+	struct state_reader r;
+
+	if (len - section->pos < PMEM_PLACE_BYTES)
+		return 0;
+	state_reader_init(&r, section->data + len - PMEM_PLACE_BYTES,
+			  PMEM_PLACE_BYTES);
+	return state_get_u64(&r);
 }
 
 int saved_device_get(struct saved_device *d, struct state_reader *r)
@@ -48,7 +71,29 @@ int saved_device_get(struct saved_device *d, struct state_reader *r)
 	if ((d->type == DEVICE_DISK || d->type == DEVICE_NET ||
 	     d->type == DEVICE_PMEM) && strcmp(d->id, d->key))
 		return -EPROTO;
-	return 0;
+	d->base = 0;
+	if (d->type != DEVICE_PMEM)
+		return 0;
+	d->base = pmem_base(r);
+	return d->address > CONFIG_MAX_PMEM ? -EPROTO : 0;
+}
+
+void saved_device_place_pmems(const struct saved_device *devices, size_t count,
+			      struct vm_config *c)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct saved_device *d = &devices[i];
+
+		for (size_t n = 0; n < c->pmem_count; n++) {
+			struct config_pmem *p = &c->pmems[n];
+
+			if (d->type != DEVICE_PMEM || strcmp(p->id, d->id))
+				continue;
+			p->base = d->base;
+			p->has_slot = d->address;
+			p->slot = d->address ? d->address - 1 : 0;
+		}
+	}
 }
 
 int saved_vm_place(const void *opaque, enum device_type type, const char **id,

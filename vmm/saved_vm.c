@@ -369,6 +369,7 @@ int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 		ret = check_vcpus(s, &c->cpus, e);
 	if (ret)
 		return ret;
+	saved_device_place_pmems(s->devices, s->device_count, c);
 	s->mode = mode;
 	/* By its descriptor: the name may get another file at any time. */
 	if (mode == RESTORE_MAP &&

@@ -66,7 +66,7 @@ void saved_vm_close(struct saved_vm *s);
 const char *saved_vm_config(const struct saved_vm *s);
 /*
  * c is that configuration with what was changed for this VM: may it be restored
- * so? Also sets where its RAM comes from.
+ * so? Also sets where its RAM comes from, and persistent memory goes.
  */
 int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 		 struct vm_config *c, struct error *e);

@@ -40,12 +40,17 @@ struct saved_device {
 	char id[DEVICE_ID_BYTES];	/* empty: none */
 	uint8_t bus, slot;
 	bool removing;		/* the guest was asked to let it go */
-	uint32_t address;	/* of a disk: CONFIG_DISK_ADDRESS(), or 0 */
+	/* Of a disk CONFIG_DISK_ADDRESS(), of pmem 1 + its slot; or 0. */
+	uint32_t address;
+	uint64_t base;		/* of pmem: where the guest has it; 0: unknown */
 };
 
 void saved_device_put(struct state_writer *w, const struct device *device);
 /* -EPROTO, or what the reader says. */
 int saved_device_get(struct saved_device *d, struct state_reader *r);
+/* Persistent memory goes where it was; c's devices have ids. */
+void saved_device_place_pmems(const struct saved_device *devices, size_t count,
+			      struct vm_config *c);
 
 /* The section of that name: which save it is, and of what. */
 struct save_identity {

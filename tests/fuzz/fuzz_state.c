@@ -37,6 +37,12 @@ const char *device_key(const struct device *device)
 	return NULL;
 }
 
+unsigned int vm_pmem_slot(const struct device *device)
+{
+	(void)device;
+	return 0;
+}
+
 const struct pci_function *device_function(const struct device *device)
 {
 	(void)device;

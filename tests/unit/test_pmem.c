@@ -436,6 +436,40 @@ static void test_pmem_regions_are_placed_and_places_reused(void **state)
 		pmem_region_destroy(r[i]);
 }
 
+/* As a saved VM's are, whatever came and went before. */
+static void test_pmem_region_is_at_the_address_given(void **state)
+{
+	static const uint64_t bad[] = {
+		BASE + MIB, BASE - 2 * MIB, BASE + 14 * MIB, BASE + 16 * MIB,
+		BASE + 6 * MIB, BASE + 10 * MIB, UINT64_MAX - 2 * MIB + 1,
+	};
+	struct fixture *f = *state;
+	struct pmem_region *r, *other;
+	struct error e;
+
+	make_file(f, 3 * MIB, false);
+	f->config.readonly = true;
+	make_space(f, 16 * MIB, 4, 0);
+	f->config.base = BASE + 8 * MIB;
+	r = make(f, 3);
+	assert_true(pmem_region_base(r) == BASE + 8 * MIB);
+	assert_int_equal(pmem_region_slot(r), 3);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		f->config.base = bad[i];
+		assert_int_equal(refused(f, ANY, &e), -EINVAL);
+		assert_int_equal(e.class, ERROR_INVALID_CONFIG);
+	}
+	f->config.base = BASE + 12 * MIB;
+	other = make(f, ANY);
+	assert_int_equal(pmem_region_slot(other), 0);
+	pmem_region_destroy(other);
+	f->config.base = 0;
+	other = make(f, ANY);
+	assert_true(pmem_region_base(other) == BASE);
+	pmem_region_destroy(other);
+	pmem_region_destroy(r);
+}
+
 static void test_pmem_lock_is_one_writer_or_readers(void **state)
 {
 	struct fixture *f = *state;
@@ -535,6 +569,7 @@ int main(void)
 		T(test_pmem_shrunk_file_is_noticed_without_inotify),
 		T(test_pmem_shrunk_file_is_found_by_the_flush),
 		T(test_pmem_regions_are_placed_and_places_reused),
+		T(test_pmem_region_is_at_the_address_given),
 		T(test_pmem_lock_is_one_writer_or_readers),
 		T(test_pmem_bad_files_are_refused),
 		T(test_pmem_other_sigbus_is_passed_on),

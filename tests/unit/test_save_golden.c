@@ -35,6 +35,12 @@ const struct pci_function *device_function(const struct device *device)
 	return NULL;
 }
 
+unsigned int vm_pmem_slot(const struct device *device)
+{
+	(void)device;
+	return 0;
+}
+
 uint64_t hot_memory_room_bytes(const struct config_memory *c)
 {
 	(void)c;

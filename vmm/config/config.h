@@ -88,6 +88,7 @@ struct config_pmem {
 	bool readonly;
 	bool has_slot;		/* else the lowest free one */
 	unsigned int slot;
+	uint64_t base;		/* guest-physical; 0: the lowest that is free */
 };
 
 /* Exactly one of user, tap, fd and unix_path after validation. */

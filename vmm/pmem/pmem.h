@@ -51,11 +51,11 @@ int pmem_space_create(struct pmem_space **out,
 void pmem_space_destroy(struct pmem_space *s);
 
 /*
- * Opens, locks and maps c->path and shows it to the guest: in the slot that c
- * says, at the lowest free address. A fixed VHD's footer is not shown. Class
- * NoAvailableLocation: no slot is
- * free; AlreadyAttached: that slot is not; InvalidConfig: empty, larger than
- * max_bytes, no room in the guest's address space. -EBUSY: in use.
+ * Opens, locks and maps c->path and shows it to the guest: in the slot and at
+ * the address that c says, or the lowest free ones. A fixed VHD's footer is not
+ * shown. Class NoAvailableLocation: no slot is free; AlreadyAttached: that slot
+ * is not; InvalidConfig: empty, larger than max_bytes, no room in the guest's
+ * address space, or not at that address. -EBUSY: in use.
  */
 int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
 		       const struct config_pmem *c, struct error *e);

@@ -118,6 +118,22 @@ static gpa_t conflict_end(const struct pmem_space *s, gpa_t base, uint64_t len)
 	return 0;
 }
 
+/* The address that c says, which a saved VM's guest knows. */
+static int take_given(struct pmem_space *s, struct pmem_region *r, gpa_t base,
+		      struct error *e)
+{
+	gpa_t limit = s->p.base + s->p.len_bytes;
+
+	if (base % PMEM_ALIGN_BYTES || base < s->p.base || base > limit ||
+	    r->len_bytes > limit - base || conflict_end(s, base, r->len_bytes))
+		return error_config(e, -EINVAL, "pmem %s: its %llu MiB do not "
+				    "fit at 0x%llx", r->path,
+				    (unsigned long long)(r->len_bytes >> 20),
+				    (unsigned long long)base);
+	r->base = base;
+	return 0;
+}
+
 static int take_address(struct pmem_space *s, struct pmem_region *r,
 			struct error *e)
 {
@@ -301,7 +317,8 @@ int pmem_region_create(struct pmem_region **out, struct pmem_space *s,
 	if (!ret)
 		ret = check_size(r, s->p.max_bytes, e);
 	if (!ret)
-		ret = take_address(s, r, e);
+		ret = c->base ? take_given(s, r, c->base, e) :
+				take_address(s, r, e);
 	if (!ret)
 		ret = pmem_map_create(&r->map, r->footer, e);
 	if (!ret)
