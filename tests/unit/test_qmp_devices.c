@@ -465,6 +465,12 @@ static void test_disk_add_refusals_have_their_classes(void **state)
 		  "2" },
 		{ DISK("\"path\": \"/b\", \"lun\": 64"), "InvalidConfig",
 		  "64" },
+		/* More than there are, and not as if nothing was said. */
+		{ DISK("\"path\": \"/b\", \"lun\": 18446744073709551615"),
+		  "InvalidConfig", "18446744073709551615" },
+		{ DISK("\"path\": \"/b\", "
+		       "\"controller\": 99999999999999999999999"),
+		  "NoController", "18446744073709551615" },
 		{ DISK("\"path\": \"/b\", \"controller\": 0, \"lun\": 0"),
 		  "AlreadyAttached", "controller 0, lun 0" },
 		{ DISK("\"path\": \"/a\""), "AlreadyAttached", "/a" },
@@ -490,6 +496,17 @@ static void test_disk_add_refusals_have_their_classes(void **state)
 		{ REMOVE("\"controller\": 4, \"lun\": 0"), "NoController",
 		  "4" },
 		{ REMOVE("\"id\": \"r\""), "NotAttached", "r" },
+		/* Something of that is not so. */
+		{ REMOVE("\"id\": \"disk-0-0\", \"path\": \"/b\""),
+		  "NotAttached", "'disk-0-0' is /a, not /b" },
+		{ REMOVE("\"controller\": 0, \"lun\": 0, "
+			 "\"path\": \"/b\""), "NotAttached", "/a, not /b" },
+		{ REMOVE("\"controller\": 0, \"lun\": 1, "
+			 "\"path\": \"/a\""), "NotAttached", "0:1" },
+		{ REMOVE("\"id\": \"none\", \"controller\": 0, "
+			 "\"lun\": 0"), "NotAttached", "none" },
+		{ REMOVE("\"path\": \"/a\", \"lun\": 0"),
+		  "MissingParameter", "lun" },
 	};
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
@@ -528,6 +545,28 @@ static void test_disk_remove_answers_when_the_guest_has_let_go(void **state)
 	client_expect(&other, OK);
 	client_close(&c);
 	client_close(&other);
+}
+
+static void test_disk_remove_takes_the_reader_at_an_address(void **state)
+{
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+	char *line;
+
+	q->vm.state = VM_PRELAUNCH;
+	for (int i = 0; i < 2; i++) {
+		client_send(&c, DISK("\"path\": \"/a\", \"readonly\": true"));
+		json_object_put(client_result(&c));
+	}
+	client_send(&c, REMOVE("\"path\": \"/a\""));
+	client_expect_error(&c, "InvalidConfig", "2 disks");
+	client_send(&c, REMOVE("\"path\": \"/a\", \"controller\": 0, "
+			       "\"lun\": 1, \"id\": \"disk-0-1\""));
+	line = client_line(&c);
+	assert_non_null(strstr(line, "disk-0-1"));
+	free(line);
+	client_expect(&c, OK);
+	client_close(&c);
 }
 
 static void test_disk_remove_gives_up_or_forces_at_its_timeout(void **state)
@@ -651,7 +690,13 @@ static void test_pmem_takes_the_lowest_free_slot(void **state)
 		{ PMEM("\"path\": \"/d\", \"format\": \"x\""),
 		  "InvalidConfig", "'x'" },
 		{ UNPMEM("\"id\": \"none\""), "NotAttached", "none" },
-		{ UNPMEM("\"slot\": 9"), "NotAttached", "" },
+		{ PMEM("\"path\": \"/d\", \"slot\": 18446744073709551615"),
+		  "InvalidConfig", "18446744073709551615" },
+		{ UNPMEM("\"slot\": 9"), "NotAttached", "free" },
+		{ UNPMEM("\"slot\": 1, \"path\": \"/c\""), "NotAttached",
+		  "'pmem-1' is /a, in slot 1" },
+		{ UNPMEM("\"id\": \"p\", \"slot\": 0"), "NotAttached",
+		  "'p' is /c, in slot 2" },
 		{ UNPMEM(""), "MissingParameter", "slot" },
 	};
 	struct qmp *q = *state;
@@ -846,6 +891,7 @@ int main(void)
 		T(test_disk_add_finds_addresses_and_names),
 		T(test_disk_add_refusals_have_their_classes),
 		T(test_disk_remove_answers_when_the_guest_has_let_go),
+		T(test_disk_remove_takes_the_reader_at_an_address),
 		T(test_disk_remove_gives_up_or_forces_at_its_timeout),
 		T(test_removals_end_with_the_vm),
 		T(test_disk_update_changes_image_or_size),

@@ -128,24 +128,19 @@ static int cpu_remove(struct session *s, struct json_object *args,
 	return ret;
 }
 
-static bool given(struct json_object *args, const char *name)
-{
-	return json_object_object_get_ex(args, name, NULL);
-}
-
 static int cpu_limits(struct session *s, struct json_object *args,
 		      struct json_object **result, struct error *e)
 {
 	const struct cgroup_cpu c = {
-		.set_limit = given(args, "limit"),
+		.set_limit = arg_given(args, "limit"),
 		.limit_percent = arg_uint(args, "limit", 0),
-		.set_weight = given(args, "weight"),
+		.set_weight = arg_given(args, "weight"),
 		.weight = arg_uint(args, "weight", 0),
 	};
 
 	(void)s;
 	(void)result;
-	if (given(args, "reservation") || given(args, "mhz"))
+	if (arg_given(args, "reservation") || arg_given(args, "mhz"))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -ENOTSUP,
 				       "a cgroup has neither a reservation nor "
 				       "a frequency");

@@ -66,13 +66,14 @@ static int check_lun(uint64_t lun, struct error *e)
 static int choose_address(const struct vm *vm, struct json_object *args,
 			  unsigned int *address, struct error *e)
 {
-	uint64_t controller = arg_uint(args, "controller", UINT64_MAX);
-	uint64_t lun = arg_uint(args, "lun", UINT64_MAX);
+	uint64_t controller = arg_uint(args, "controller", 0);
+	uint64_t lun = arg_uint(args, "lun", 0);
 	unsigned int count = vm_config(vm)->disk_controllers;
-	bool any = controller == UINT64_MAX;
-	int ret = check_controller(vm, any ? 0 : controller, e);
+	bool any = !arg_given(args, "controller");
+	bool any_lun = !arg_given(args, "lun");
+	int ret = check_controller(vm, controller, e);
 
-	if (!ret && lun != UINT64_MAX)
+	if (!ret)
 		ret = check_lun(lun, e);
 	if (ret)
 		return ret;
@@ -80,17 +81,17 @@ static int choose_address(const struct vm *vm, struct json_object *args,
 		for (unsigned int l = 0; l < CONFIG_DISK_LUNS; l++) {
 			*address = CONFIG_DISK_ADDRESS(c, l);
 			if ((any || c == controller) &&
-			    (lun == UINT64_MAX || l == lun) &&
+			    (any_lun || l == lun) &&
 			    !find_address(vm, *address))
 				return 0;
 		}
 	}
-	if (!any && lun != UINT64_MAX)
+	if (!any && !any_lun)
 		return error_class_set(e, ERROR_ALREADY_ATTACHED, -EBUSY,
 				       "controller %llu, lun %llu is taken",
 				       (unsigned long long)controller,
 				       (unsigned long long)lun);
-	if (any && lun == UINT64_MAX)
+	if (any && any_lun)
 		return error_class_set(e, ERROR_TOO_MANY_ATTACHMENTS, -ENOSPC,
 				       "there are %u disks already",
 				       count * CONFIG_DISK_LUNS);
@@ -222,12 +223,12 @@ static int no_disk(const char *what, const char *value, struct error *e)
 static int find_by_address(struct vm *vm, struct json_object *args,
 			   struct device **out, struct error *e)
 {
-	uint64_t controller = arg_uint(args, "controller", UINT64_MAX);
-	uint64_t lun = arg_uint(args, "lun", UINT64_MAX);
+	uint64_t controller = arg_uint(args, "controller", 0);
+	uint64_t lun = arg_uint(args, "lun", 0);
 	char text[64];
 	int ret;
 
-	if (controller == UINT64_MAX || lun == UINT64_MAX)
+	if (!arg_given(args, "controller") || !arg_given(args, "lun"))
 		return error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
 				       "which disk: id, or path, or controller "
 				       "and lun");
@@ -243,18 +244,11 @@ static int find_by_address(struct vm *vm, struct json_object *args,
 	return *out ? 0 : no_disk("address", text, e);
 }
 
-int disk_find(struct vm *vm, struct json_object *args, const char *path,
-	      struct device **out, struct error *e)
+static int find_by_path(struct vm *vm, const char *path, struct device **out,
+			struct error *e)
 {
-	const char *id = arg_string(args, "id");
 	unsigned int count;
 
-	if (id) {
-		*out = vm_device_find(vm, id);
-		return *out && disk_of(*out) ? 0 : no_disk("id", id, e);
-	}
-	if (!path)
-		return find_by_address(vm, args, out, e);
 	*out = find_path(vm, path, &count);
 	if (count > 1)
 		return error_config(e, -EINVAL, "%u disks have the path %s: say "
@@ -263,6 +257,33 @@ int disk_find(struct vm *vm, struct json_object *args, const char *path,
 	if (*out && !(*out)->id)
 		*out = NULL;
 	return *out ? 0 : no_disk("path", path, e);
+}
+
+/* All that is said of it must hold, or it is not the one that is meant. */
+static int disk_find(struct vm *vm, struct json_object *args, const char *path,
+		     struct device **out, struct error *e)
+{
+	bool placed = arg_given(args, "controller") || arg_given(args, "lun");
+	const char *id = arg_string(args, "id");
+	struct device *at = NULL;
+	int ret;
+
+	if (!id && !placed && path)
+		return find_by_path(vm, path, out, e);
+	ret = id && !placed ? 0 : find_by_address(vm, args, &at, e);
+	if (ret)
+		return ret;
+	*out = id ? vm_device_find(vm, id) : at;
+	if (!*out || !disk_of(*out))
+		return no_disk("id", id, e);
+	if (placed && *out != at)
+		return error_class_set(e, ERROR_NOT_ATTACHED, -ENOENT,
+				       "disk '%s' is not at that address", id);
+	if (path && strcmp(disk_of(*out)->path, path))
+		return error_class_set(e, ERROR_NOT_ATTACHED, -ENOENT,
+				       "disk '%s' is %s, not %s", (*out)->id,
+				       disk_of(*out)->path, path);
+	return 0;
 }
 
 static int disk_remove(struct session *s, struct json_object *args,

@@ -49,17 +49,18 @@ static int choose_slot(struct vm *vm, struct json_object *args,
 		       unsigned int *slot, struct error *e)
 {
 	unsigned int count = vm_config(vm)->pmem_max;
-	uint64_t wanted = arg_uint(args, "slot", UINT64_MAX);
+	uint64_t wanted = arg_uint(args, "slot", 0);
+	bool given = arg_given(args, "slot");
 
-	if (wanted != UINT64_MAX && wanted >= count)
+	if (given && wanted >= count)
 		return error_config(e, -ERANGE, "slot %llu is not 0 to %u "
 				    "(--pmem-max)", (unsigned long long)wanted,
 				    count - 1);
-	if (wanted != UINT64_MAX && find_slot(vm, wanted))
+	if (given && find_slot(vm, wanted))
 		return error_class_set(e, ERROR_ALREADY_ATTACHED, -EBUSY,
 				       "slot %llu is taken",
 				       (unsigned long long)wanted);
-	if (wanted != UINT64_MAX) {
+	if (given) {
 		*slot = (unsigned int)wanted;
 		return 0;
 	}
@@ -139,29 +140,48 @@ static int pmem_add(struct session *s, struct json_object *args,
 	return ret;
 }
 
+/* All that is said of it must hold, or it is not the one that is meant. */
+static int check_agrees(const struct device *d, struct json_object *args,
+			struct error *e)
+{
+	const char *path = arg_string(args, "path");
+	unsigned int slot = vm_pmem_slot(d);
+
+	if (arg_uint(args, "slot", slot) == slot &&
+	    (!path || !strcmp(pmem_of(d)->path, path)))
+		return 0;
+	return error_class_set(e, ERROR_NOT_ATTACHED, -ENOENT,
+			       "pmem device '%s' is %s, in slot %u", d->id,
+			       pmem_of(d)->path, slot);
+}
+
 static int pmem_remove(struct session *s, struct json_object *args,
 		       struct json_object **result, struct error *e)
 {
 	struct vm *vm = s->monitor->vm;
 	const char *id = arg_string(args, "id");
 	const char *path = arg_string(args, "path");
-	uint64_t slot = arg_uint(args, "slot", UINT64_MAX);
+	bool placed = arg_given(args, "slot");
 	struct device *d;
+	int ret;
 
 	(void)result;
-	if (!id && !path && slot == UINT64_MAX)
+	if (!id && !path && !placed)
 		return error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
 				       "which pmem device: id, path or slot");
-	d = id ? vm_device_find(vm, id) : path ? find_path(vm, path) :
-						 find_slot(vm, slot);
+	d = id ? vm_device_find(vm, id) :
+	    placed ? find_slot(vm, arg_uint(args, "slot", 0)) :
+		     find_path(vm, path);
 	if (!d || !pmem_of(d) || !d->id)
 		return error_class_set(e, ERROR_NOT_ATTACHED, -ENOENT,
-				       "there is no such pmem device%s%s",
-				       id || path ? ": " : "",
-				       id ? id : path ? path : "");
-	return wait_remove_device(s, d, arg_uint(args, "timeout-ms",
-						 REMOVE_TIMEOUT_MS),
-				  arg_bool(args, "force", false), e);
+				       "there is no such pmem device: %s",
+				       id ? id : placed ? "that slot is free" :
+							  path);
+	ret = check_agrees(d, args, e);
+	return ret ? ret : wait_remove_device(
+				   s, d, arg_uint(args, "timeout-ms",
+						  REMOVE_TIMEOUT_MS),
+				   arg_bool(args, "force", false), e);
 }
 
 /* ---- device_add ---------------------------------------------------------- */

@@ -78,6 +78,11 @@ void reply_error(struct session *s, struct json_object *reply,
 	complete(s, reply, "error", o);
 }
 
+bool arg_given(struct json_object *args, const char *name)
+{
+	return json_object_object_get_ex(args, name, NULL);
+}
+
 uint64_t arg_uint(struct json_object *args, const char *name,
 		  uint64_t fallback)
 {

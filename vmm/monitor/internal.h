@@ -173,6 +173,8 @@ extern const struct command_group chardev_commands;
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];
 
+bool arg_given(struct json_object *args, const char *name);
+
 /* The value of an ARG_UINT, or fallback when it was not given. */
 uint64_t arg_uint(struct json_object *args, const char *name,
 		  uint64_t fallback);
@@ -201,10 +203,7 @@ void fdsets_destroy(struct monitor *m);
 /* {"qemu": {…}, "package": …}, for the greeting and query-version. */
 struct json_object *version_json(void);
 
-/* commands_disk.c: the disk that args name by id, or path, or address. */
 struct device;
-int disk_find(struct vm *vm, struct json_object *args, const char *path,
-	      struct device **out, struct error *e);
 
 /* commands_query_block.c: how QEMU's answers name a disk, and its image. */
 void query_block_put_device(struct json_object *o, const struct device *d);
