@@ -256,6 +256,11 @@ static const struct {
 	{ { "-serial", "stdio" }, { "'-serial'", "'--serial'" } },
 	{ { "-append", "x" }, { "'-append'", "'--params'" } },
 	{ { "-drive", "file=x" }, { "'-drive'", "'--disk'" } },
+	/* Not -d with a file "evice". */
+	{ { "-device", "virtio-blk-pci" }, { "'-device'", "'--disk'" } },
+	{ { "-cdrom", "x.iso" }, { "'-cdrom'", "'--disk'" } },
+	{ { "-machine", "q35" }, { "'-machine'", "'--config'" } },
+	{ { "-M", "q35" }, { "'-M'", "'--config'" } },
 	{ { "--network", "user" }, { "'--network'", "'--net'" } },
 	{ { "-virtfs", "x" }, { "'-virtfs'", "'--9p'" } },
 	{ { "-Z" }, { "'-Z'" } },

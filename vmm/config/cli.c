@@ -48,6 +48,9 @@ static const char *name_elsewhere(const char *name)
 		{ "fs", "9p" },		   { "shared-dir", "9p" },
 		{ "api-sock", "monitor" }, { "api-socket", "monitor" },
 		{ "cmdline", "params" },   { "initramfs", "initrd" },
+		{ "device", "disk" },	   { "cdrom", "disk" },
+		{ "display", "serial" },   { "mem-path", "memory" },
+		{ "machine", "config" },   { "M", "config" },
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
