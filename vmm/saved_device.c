@@ -13,12 +13,19 @@
 #define DISK_ADDRESSES CONFIG_DISK_ADDRESS(CONFIG_DISK_CONTROLLERS - 1, \
 					   CONFIG_DISK_LUNS - 1)
 
-static uint32_t address_of(const struct device *device)
+/* What only its kind has: struct saved_device's address or uses. */
+static uint32_t number_of(const struct device *device)
 {
-	if (device->type == DEVICE_PMEM)
+	switch (device->type) {
+	case DEVICE_DISK:
+		return ((const struct config_disk *)device->config)->address;
+	case DEVICE_PMEM:
 		return 1 + vm_pmem_slot(device);
-	return device->type != DEVICE_DISK ? 0 :
-	       ((const struct config_disk *)device->config)->address;
+	case DEVICE_9P:
+		return device->uses;
+	default:
+		return 0;
+	}
 }
 
 void saved_device_put(struct state_writer *w, const struct device *device)
@@ -31,7 +38,7 @@ void saved_device_put(struct state_writer *w, const struct device *device)
 	state_put_u8(w, f->bus);
 	state_put_u8(w, f->slot);
 	state_put_bool(w, device->removing);
-	state_put_u32(w, address_of(device));
+	state_put_u32(w, number_of(device));
 }
 
 static uint64_t pmem_base(const struct state_reader *section)
@@ -46,9 +53,25 @@ static uint64_t pmem_base(const struct state_reader *section)
 	return state_get_u64(&r);
 }
 
+static int take_number(struct saved_device *d, uint32_t number,
+		       const struct state_reader *r)
+{
+	uint32_t most = d->type == DEVICE_PMEM ? CONFIG_MAX_PMEM :
+						 DISK_ADDRESSES;
+
+	d->address = d->uses = 0;
+	d->base = d->type == DEVICE_PMEM ? pmem_base(r) : 0;
+	if (d->type == DEVICE_9P)
+		d->uses = number;
+	else
+		d->address = number;
+	return d->address > most ? -EPROTO : 0;
+}
+
 int saved_device_get(struct saved_device *d, struct state_reader *r)
 {
 	char type[32];
+	uint32_t number;
 
 	state_get_string(r, type, sizeof(type));
 	state_get_string(r, d->key, sizeof(d->key));
@@ -56,11 +79,10 @@ int saved_device_get(struct saved_device *d, struct state_reader *r)
 	d->bus = state_get_u8(r);
 	d->slot = state_get_u8(r);
 	d->removing = state_get_bool(r);
-	d->address = state_get_u32(r);
+	number = state_get_u32(r);
 	if (state_reader_error(r))
 		return state_reader_error(r);
-	if (!d->key[0] || d->address > DISK_ADDRESSES ||
-	    d->bus >= PCI_ROOTS || d->slot >= PCI_SLOTS)
+	if (!d->key[0] || d->bus >= PCI_ROOTS || d->slot >= PCI_SLOTS)
 		return -EPROTO;
 	for (d->type = 0; d->type < DEVICE_TYPES; d->type++)
 		if (!strcmp(type, device_type_name(d->type)))
@@ -71,11 +93,7 @@ int saved_device_get(struct saved_device *d, struct state_reader *r)
 	if ((d->type == DEVICE_DISK || d->type == DEVICE_NET ||
 	     d->type == DEVICE_PMEM) && strcmp(d->id, d->key))
 		return -EPROTO;
-	d->base = 0;
-	if (d->type != DEVICE_PMEM)
-		return 0;
-	d->base = pmem_base(r);
-	return d->address > CONFIG_MAX_PMEM ? -EPROTO : 0;
+	return take_number(d, number, r);
 }
 
 void saved_device_place_pmems(const struct saved_device *devices, size_t count,

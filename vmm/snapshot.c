@@ -217,6 +217,9 @@ static int load_device(struct vm *vm, uint32_t i, struct error *e)
 		return error_prefix(e, ret, "'%s'", saved->key);
 	if (device->type == DEVICE_DISK && set_address(device, saved->address))
 		return error_set(e, -ENOMEM, "out of memory");
+	/* There is one use already. */
+	if (saved->uses)
+		device_use(device, (int)(saved->uses - 1));
 	if (saved->removing)
 		vm_device_note_removing(vm, device);
 	f = device_function(device);

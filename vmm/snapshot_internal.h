@@ -42,6 +42,7 @@ struct saved_device {
 	bool removing;		/* the guest was asked to let it go */
 	/* Of a disk CONFIG_DISK_ADDRESS(), of pmem 1 + its slot; or 0. */
 	uint32_t address;
+	uint32_t uses;		/* of a share: device_use(); 0: unknown */
 	uint64_t base;		/* of pmem: where the guest has it; 0: unknown */
 };
 

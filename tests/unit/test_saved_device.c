@@ -29,6 +29,7 @@ const char *device_type_name(enum device_type type)
 {
 	static const char *const names[DEVICE_TYPES] = {
 		[DEVICE_DISK] = "disk", [DEVICE_PMEM] = "pmem",
+		[DEVICE_9P] = "9p",
 	};
 
 	return names[type] ? names[type] : "other";
@@ -97,6 +98,21 @@ static void test_pmem_is_saved_with_slot_and_address(void **state)
 	state_writer_deinit(&w);
 }
 
+static void test_share_is_saved_with_its_uses(void **state)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	struct saved_device d;
+
+	(void)state;
+	f.device = (struct device){ .type = DEVICE_9P, .id = (char *)"tag",
+				    .uses = 300 };
+	saved_device_put(&w, &f.device);
+	assert_int_equal(get(&w, &d), 0);
+	assert_int_equal(d.uses, 300);
+	assert_int_equal(d.address, 0);
+	state_writer_deinit(&w);
+}
+
 static void test_pmem_goes_where_it_was(void **state)
 {
 	struct config_pmem pmems[] = {
@@ -126,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pmem_is_saved_with_slot_and_address),
+		cmocka_unit_test(test_share_is_saved_with_its_uses),
 		cmocka_unit_test(test_pmem_goes_where_it_was),
 	};
 
