@@ -856,6 +856,10 @@ static void test_supported_stats_properties(void **state)
 	struct client c = client_ready(q);
 
 	q->vm.config.memory.size_bytes = 512 << 20;
+	/* As device_add says of vfio-pci. */
+	client_exchange(&c, "{\"execute\": \"supported\", \"arguments\": "
+			"{\"resource\": \"pci\", \"operation\": \"add\"}}\n",
+			"{\"return\": false}");
 	client_exchange(&c, "{\"execute\": \"supported\", \"arguments\": "
 			"{\"resource\": \"disk\", \"operation\": \"add\"}}\n",
 			"{\"return\": true}");

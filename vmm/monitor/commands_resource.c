@@ -28,7 +28,7 @@ static const struct {
 	{ "disk", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "nic", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "share", OP_ADD | OP_REMOVE },
-	{ "pci", OP_ADD | OP_REMOVE },
+	{ "pci", 0 },		/* a device of the host's */
 	{ "memory", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "cpu", OP_ADD | OP_REMOVE | OP_UPDATE },
 	{ "cpu-group", OP_UPDATE },
