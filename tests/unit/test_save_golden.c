@@ -12,6 +12,7 @@
 #include "hot_memory.h"
 #include "kvm/cpuid_x86.h"
 #include "snapshot_internal.h"
+#include "vm_devices.h"
 
 /* What saved_vm.c needs of devices: their names. */
 const char *device_type_name(enum device_type type)
