@@ -13,6 +13,7 @@
 #include "log.h"
 #include "save/crc32c.h"
 #include "snapshot_internal.h"
+#include "vm_devices.h"
 
 #define HEADER	40u
 #define ENTRY	48u
