@@ -138,6 +138,8 @@ int vm_device_add(struct vm *vm, const struct device_spec *spec,
 
 	if (refused(vm, "device_add", e))
 		return -EPERM;
+	if (vm->fail && !strcmp(vm->fail, "lock"))
+		return error_set(e, -EBUSY, "in use");
 	note_spec(spec);
 	d = calloc(1, sizeof(*d));
 	d->pci = calloc(1, sizeof(*d->pci));

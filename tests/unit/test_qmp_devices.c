@@ -523,6 +523,33 @@ static void test_disk_add_refusals_have_their_classes(void **state)
 	client_close(&c);
 }
 
+/* What the locks find is named, when it is the VM's own. */
+static void test_disk_add_of_an_image_by_another_name_is_refused(void **state)
+{
+	static const struct refusal ours[] = {
+		{ DISK("\"path\": \"/proc/self/../version\""),
+		  "AlreadyAttached", "'a' already, as /proc/version" },
+		{ "{\"execute\": \"pmem-add\", \"arguments\": {\"path\": "
+		  "\"/proc/self/../version\"}}\n", "AlreadyAttached",
+		  "'a' already, as /proc/version" },
+		/* Somebody else's, or gone. */
+		{ DISK("\"path\": \"/proc/cpuinfo\""), "GenericError",
+		  "in use" },
+		{ DISK("\"path\": \"/nowhere/at/all\""), "GenericError",
+		  "in use" },
+	};
+	struct qmp *q = *state;
+	struct client c = client_ready(q);
+
+	q->vm.config.pmem_max = 1;
+	client_send(&c, DISK("\"path\": \"/proc/version\", \"id\": \"a\""));
+	json_object_put(client_result(&c));
+	q->vm.fail = "lock";
+	REFUSED(&c, ours);
+	q->vm.fail = NULL;
+	client_close(&c);
+}
+
 static void test_disk_remove_answers_when_the_guest_has_let_go(void **state)
 {
 	struct qmp *q = *state;
@@ -895,6 +922,7 @@ int main(void)
 		T(test_disk_add_finds_addresses_and_names),
 		T(test_disk_add_refusals_have_their_classes),
 		T(test_disk_remove_answers_when_the_guest_has_let_go),
+		T(test_disk_add_of_an_image_by_another_name_is_refused),
 		T(test_disk_remove_takes_the_reader_at_an_address),
 		T(test_disk_remove_gives_up_or_forces_at_its_timeout),
 		T(test_removals_end_with_the_vm),

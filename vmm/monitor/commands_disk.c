@@ -209,6 +209,7 @@ static int disk_add(struct session *s, struct json_object *args,
 	disk.id = id;
 	spec.id = id;
 	ret = error_of_named(e, vm_device_add(vm, &spec, &device, e));
+	ret = attached_error(vm, disk.path, ret, e);
 	if (!ret)
 		*result = disk_json(device);
 	return ret;
@@ -332,6 +333,7 @@ static int disk_update(struct session *s, struct json_object *args,
 		ret = check_path(vm, &disk, e);
 	if (!ret)
 		ret = error_of_named(e, vm_disk_replace(vm, device, &disk, e));
+	ret = attached_error(vm, path, ret, e);
 	if (!ret)
 		*result = disk_json(device);
 	return ret;

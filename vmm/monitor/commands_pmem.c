@@ -135,6 +135,7 @@ static int pmem_add(struct session *s, struct json_object *args,
 	pmem.id = id;
 	spec.id = id;
 	ret = error_of_named(e, vm_device_add(vm, &spec, &device, e));
+	ret = attached_error(vm, pmem.path, ret, e);
 	if (!ret)
 		*result = pmem_json(device);
 	return ret;

@@ -205,6 +205,12 @@ struct json_object *version_json(void);
 
 struct device;
 
+/*
+ * ret is what became of opening path. -EBUSY gets the class AlreadyAttached when
+ * a disk or pmem of this VM has the file, by whatever name. Returns ret.
+ */
+int attached_error(struct vm *vm, const char *path, int ret, struct error *e);
+
 /* commands_query_block.c: how QEMU's answers name a disk, and its image. */
 void query_block_put_device(struct json_object *o, const struct device *d);
 void query_block_put_node(struct json_object *o, const struct device *d);
