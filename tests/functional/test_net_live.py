@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Network devices of a running guest: what is counted, and what is changed."""
 
+import socket
 import subprocess
 import time
 
 import pytest
 
+from conftest import script
 from netns import Namespace
+from qmp import Session
 from test_hotplug import Guest
+from test_vsock import ECHO, connect, echo
 
 
 @pytest.fixture
@@ -96,3 +100,47 @@ def test_a_running_guest(run, namespace, tmp_path):
     another_network(g, net)
     g.monitor.command("quit")
     assert g.vm.wait() == 0
+
+
+RESTORED = f"""
+modprobe vmw_vsock_virtio_transport
+ip addr add 10.77.0.2/24 dev eth0; ip addr add 10.77.1.2/24 dev eth0; ip link set eth0 up
+ping -q -c 1 -W 5 10.77.0.1 >/dev/null && echo before
+vsock-tool serve vsock:4294967295:{ECHO} >/dev/null 2>&1 &
+vsock-tool receive vsock:2:6000 1000 >/tmp/r 2>&1
+echo "over: $(cat /tmp/r)"
+ping -q -c 1 -W 5 10.77.1.1 >/dev/null && echo after
+sleep 1000
+"""
+
+
+def test_after_a_restore(run, mote, namespace, tmp_path):
+    """The network is told where the guest is now, its streams end, and who listens in it is reached at once."""
+    net = namespace()
+    net.tap("tap0", "10.77.0.1/24")
+    net.tap("tap1", "10.77.1.1/24")
+    net.run("/sbin/sysctl", "-q", "-w", "net.ipv4.conf.tap1.arp_accept=1")
+    host = socket.create_server(f"{tmp_path}/v_6000", family=socket.AF_UNIX)
+    host.settimeout(120)
+    vm = run("-m", "192", "-n", "tap=tap0,id=front,mac=02:00:00:00:00:01", "--vsock", f"cid=3,path={tmp_path}/v", "--monitor",
+             tmp_path / "m", params=script(RESTORED), preexec_fn=net.enter)
+    vm.expect("^before")
+    held = host.accept()[0]
+    assert held.recv(1) == b"G"
+    monitor = Session(tmp_path / "m")
+    monitor.command("stop")
+    monitor.command("save", directory=str(tmp_path / "saved"))
+    monitor.command("quit")
+    assert vm.wait() == 0 and held.recv(1) == b""
+
+    clone = mote("restore", tmp_path / "saved", "--monitor", tmp_path / "m2", "--net", "id=front,tap=tap1", "--vsock",
+                 f"cid=3,path={tmp_path}/w", preexec_fn=net.enter)
+    monitor = Session(tmp_path / "m2")
+    with connect(tmp_path / "w", ECHO) as s:
+        s.sendall(b"E")
+        echo(s, b"anew")
+    eventually(lambda: "02:00:00:00:00:01" in net.run("/sbin/ip", "neigh", "show", "10.77.1.2", "dev", "tap1"), 20)
+    clone.expect("^over: .*reset")
+    clone.expect("^after")
+    monitor.command("quit")
+    assert clone.wait() == 0
