@@ -196,8 +196,11 @@ gcc -o hello hello.c && ./hello || exit 1
 STRESS = """
 cd /mnt
 fio --name=v --directory=/mnt --size=8m --rw=randrw --bs=4k-64k --verify=crc32c --numjobs=2 --group_reporting --minimal >/tmp/fio || { cat /tmp/fio; exit 1; }
-stress-ng --temp-path /mnt --class filesystem --sequential 1 --timeout 3 --verify --metrics-brief >/tmp/stress 2>&1 || { cat /tmp/stress; exit 1; }
+stress-ng --temp-path /mnt --class filesystem --sequential 1 --timeout 3 --verify --metrics-brief >/tmp/stress 2>&1
+status=$?
 grep 'run completed' /tmp/stress
+# 3, 4: a stressor found no resources here, as a /dev/loop, or is not made for this machine. What fails is 2.
+case $status in 0|3|4) ;; *) cat /tmp/stress; exit 1 ;; esac
 """
 
 INIT = """#!/bin/sh
