@@ -38,6 +38,11 @@ class Namespace:
     def run(self, *command, **kwargs):
         return subprocess.run(command, preexec_fn=self.enter, check=True, capture_output=True, text=True, **kwargs).stdout
 
+    def in_sysfs(self, name):
+        """What a file of /sys/class/net says, as this namespace sees it."""
+        script = f"mount -t sysfs sysfs /sys && cat /sys/class/net/{name}"
+        return self.run("/usr/bin/unshare", "-m", "sh", "-c", script).strip()
+
     def start(self, *command):
         self.started.append(subprocess.Popen(command, preexec_fn=self.enter, stdout=subprocess.PIPE, text=True))
         return self.started[-1]

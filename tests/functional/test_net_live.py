@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Network devices of a running guest: what is counted, and what is changed."""
+"""Network devices of a running guest: what is counted, what is changed, and a network that is slow to take what it sends."""
 
+import hashlib
+import itertools
+import os
 import socket
+import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +18,13 @@ from qmp import Session
 from test_hotplug import Guest
 from test_vsock import ECHO, connect, echo
 
+VHOST_BYTES = 1 << 20
+MODULES = ("tun", "vhost_net", "macvtap", "veth", "bridge", "sch_tbf", "af_packet")
+
 
 @pytest.fixture
 def namespace():
-    for module in ("tun", "af_packet"):
+    for module in MODULES:
         subprocess.run(["/sbin/modprobe", "-q", module])
     made = []
 
@@ -27,6 +35,14 @@ def namespace():
     yield make
     for each in made:
         each.close()
+
+
+def io_seconds(pid):
+    """What the thread that moves the packets has used of a processor."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text() == "mote-io\n":
+            return int((task / "schedstat").read_text().split()[0]) / 1e9
+    raise AssertionError("no thread mote-io")
 
 
 def counters(g, nic):
@@ -90,14 +106,125 @@ def another_network(g, net):
     check_counters(g, "front", "eth0")
 
 
+def plug(g, nic, backend, **more):
+    """One more NIC, eth1 in the guest."""
+    pci = g.monitor.command("nic-add", id=nic, backend=backend, **more)["pci"]
+    g.wait_for(f"[ -e /sys/bus/pci/devices/{pci}/virtio*/net/eth1 ]")
+
+
+def macvtap(g, net, far):
+    """Its descriptor, handed over: no name of it is ever used."""
+    net.ip(f"link add vc type veth peer name vd netns {far.name}")
+    far.ip("addr add 10.81.0.1/24 dev vd")
+    far.ip("link set vd up")
+    net.ip("link set vc up")
+    net.ip("link add link vc name mv0 type macvtap mode bridge")
+    net.ip("link set mv0 address 02:00:00:00:00:09 up")
+    number = net.in_sysfs("mv0/ifindex")
+    major, minor = net.in_sysfs(f"mv0/tap{number}/dev").split(":")
+    node = Path("/dev/mote-test-macvtap")
+    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(int(major), int(minor)))
+    try:
+        g.monitor.getfd("mv", os.open(node, os.O_RDWR))
+    finally:
+        node.unlink()
+    plug(g, "mv", "fd=mv", mac="02:00:00:00:00:09")
+    g.sh("ip addr add 10.81.0.2/24 dev eth1; ip link set eth1 up; ping -q -c 3 -i 0.1 -W 5 10.81.0.1 >/dev/null")
+    g.sh("ping -q -c 1 -s 20000 -W 5 10.81.0.1 >/dev/null")
+    check_counters(g, "mv", "eth1")
+    g.monitor.command("nic-remove", id="mv")
+
+
+def full_tap(g, net, far):
+    """What is behind the interface is slow: the guest's sender is held up, nothing is lost."""
+    pings, fragments = 150, 6
+    for command in ("link add br0 type bridge", "link set tap2 master br0", "link set br0 up",
+                    f"link add va type veth peer name vb netns {far.name}", "link set va master br0 up"):
+        net.ip(command)
+    far.ip("addr add 10.80.0.1/24 dev vb")
+    far.ip("link set vb up")
+    net.run("/sbin/tc", *"qdisc add dev va root tbf rate 2mbit burst 16k limit 4m".split())
+
+    def arrived():
+        names, values = [line.split() for line in far.run("/bin/cat", "/proc/net/snmp").splitlines() if line.startswith("Icmp:")]
+        return int(values[names.index("InEchos")])
+
+    plug(g, "full", "tap=tap2")
+    g.sh("ip addr add 10.80.0.2/24 dev eth1; ip link set eth1 up; ping -q -c 1 -W 5 10.80.0.1 >/dev/null")
+    before, used, sent = arrived(), io_seconds(g.pid()), counters(g, "full")["sent-packets"]
+    # No socket has more than its send buffer takes.
+    g.sh(f"for i in 1 2 3 4 5; do (ping -q -c {pings // 5} -i 0.0002 -s 8000 10.80.0.1 >/dev/null 2>&1 </dev/null &); done")
+    seen = []
+
+    def all_taken():
+        seen.append(counters(g, "full")["sent-packets"] - sent)
+        return seen[-1] >= pings * fragments
+
+    eventually(all_taken)
+    # It stood still, for at least a third of a second.
+    assert max((len(list(same)) for n, same in itertools.groupby(seen) if n), default=0) > 3, seen
+    eventually(lambda: arrived() - before == pings)
+    # And was woken for what became free, not all the time.
+    assert io_seconds(g.pid()) - used < 1.5
+    counted = counters(g, "full")
+    assert counted["sent-drops"] == counted["sent-errors"] == 0
+    assert "dropped 0" in net.run("/sbin/tc", "-s", "qdisc", "show", "dev", "va")
+    g.monitor.command("nic-remove", id="full")
+
+
 def test_a_running_guest(run, namespace, tmp_path):
-    net = namespace()
+    net, far = namespace(), namespace()
     net.tap("tap0", "10.77.0.1/24")
     net.tap("tap1", "10.77.1.1/24")
+    net.ip("tuntap add dev tap2 mode tap vnet_hdr")
+    net.ip("link set tap2 up")
     g = Guest(run, tmp_path / "monitor", "-n", "tap=tap0,id=front,mac=02:00:00:00:00:01", preexec_fn=net.enter)
     g.sh("modprobe virtio_net; for i in all default; do echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; done")
     link_and_counters(g, net)
     another_network(g, net)
+    # Linux' own choice, fq_codel, drops what has had to wait.
+    g.sh("echo pfifo_fast >/proc/sys/net/core/default_qdisc")
+    macvtap(g, net, far)
+    full_tap(g, net, far)
+    g.monitor.command("quit")
+    assert g.vm.wait() == 0
+
+
+def test_vhost_learns_of_memory(run, namespace, tmp_path):
+    """More regions than the kernel's table takes, of which those that matter are in it; and memory, or another tap, that comes while it
+    works."""
+    net = namespace()
+    net.tap("tap0", "10.77.0.1/24")
+    net.tap("tap1", "10.77.1.1/24")
+    net.peer("serve", "10.77.0.1", str(VHOST_BYTES))
+    more, *files = [tmp_path / f"p{i}" for i in range(71)]
+    for file in (more, *files):
+        file.touch()
+        os.truncate(file, 2 << 20)
+    pmem = [word for file in files for word in ("--pmem", file)]
+    g = Guest(run, tmp_path / "monitor", "-m", "256M,max=1G", "--pmem-max", "128", *pmem, "-n", "tap=tap0,vhost=on",
+              preexec_fn=net.enter)
+    g.sh("modprobe virtio_net; modprobe -q virtio_mem; ip addr add 10.77.0.2/24 dev eth0; ip addr add 10.77.1.2/24 dev eth0;"
+         "ip link set eth0 up; ping -q -c 2 -i 0.1 -W 5 10.77.0.1 >/dev/null")
+    g.sh("echo online_kernel >/sys/devices/system/memory/auto_online_blocks; :")
+    assert g.monitor.command("memory-set", size="768M", timeout_ms=60000)["plugged"] == 768 << 20
+    # What the kernel takes for packets is now the memory above 4 GiB.
+    g.sh("grep -q Normal /proc/buddyinfo")
+    g.sh("ping -q -c 3 -i 0.1 -s 8000 -W 5 10.77.0.1 >/dev/null")
+    # The shell's input is not for nc.
+    g.sh(f"[ $(nc -w 20 10.77.0.1 7002 </dev/null | wc -c) = {VHOST_BYTES} ]")
+    g.sh(f"[ \"$(dd if=/dev/zero bs=64k count={VHOST_BYTES >> 16} 2>/dev/null | nc -w 20 10.77.0.1 7001 | head -c32)\" = "
+         f"{hashlib.md5(bytes(VHOST_BYTES)).hexdigest()} ]")
+    counted = g.monitor.command("stats", types=["nic"])["nic"][0]
+    assert counted["vhost"] and counted["sent-packets"] is None
+    # A region more, the cable, and another interface.
+    g.monitor.command("pmem-add", path=str(more))
+    g.sh("ping -q -c 1 -W 5 10.77.0.1 >/dev/null")
+    g.monitor.command("nic-update", id="net0", link="down")
+    g.wait_for("[ $(cat /sys/class/net/eth0/carrier) = 0 ]")
+    g.monitor.command("nic-update", id="net0", backend="tap=tap1", link="up")
+    g.wait_for("[ $(cat /sys/class/net/eth0/carrier) = 1 ]")
+    g.sh("ping -q -c 2 -i 0.1 -s 8000 -W 5 10.77.1.1 >/dev/null")
     g.monitor.command("quit")
     assert g.vm.wait() == 0
 
