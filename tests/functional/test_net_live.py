@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Network devices of a running guest: what is counted, what is changed, and a network that is slow to take what it sends."""
+"""Network devices of a running guest: what is counted, what is changed, and networks that are slow to take what it sends."""
 
 import hashlib
 import itertools
 import os
 import socket
 import stat
+import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from conftest import script
 from netns import Namespace
+from netpeer import MAC, answer, checksum
 from qmp import Session
 from test_hotplug import Guest
 from test_vsock import ECHO, connect, echo
@@ -35,6 +38,56 @@ def namespace():
     yield make
     for each in made:
         each.close()
+
+
+class StreamPeer(threading.Thread):
+    """
+    What speaks frames behind their length: answers ARP, and keeps what else it got by its protocol, with the checksums looked at. It can
+    be told to read no more.
+    """
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(str(path), family=socket.AF_UNIX)
+        self.reading = threading.Event()
+        self.reading.set()
+        self.got = {1: [], 17: []}
+        self.bad = 0
+        self.start()
+
+    def run(self):
+        self.client = self.listener.accept()[0]
+        stream = self.client.makefile("rb")
+        while head := stream.read(4):
+            self.reading.wait()
+            frame = stream.read(struct.unpack(">I", head)[0])
+            if frame[12:14] == b"\x08\x00":
+                self.ip(frame[14:])
+            elif reply := answer(frame):
+                self.send(reply)
+
+    def send(self, frame):
+        self.client.sendall(struct.pack(">I", len(frame)) + frame)
+
+    def ip(self, packet):
+        """Nobody but the guest computes checksums on this way."""
+        kind, body = packet[9], packet[20:struct.unpack(">H", packet[2:4])[0]]
+        pseudo = packet[12:20] + struct.pack(">HH", 17, len(body)) if kind == 17 else b""
+        self.bad += checksum(packet[:20]) != 0 or checksum(pseudo + body) != 0
+        self.got[kind].append(body)
+
+    def send_udp(self, to_mac, source, to, port, data, spoil=0):
+        addresses = socket.inet_aton(source) + socket.inet_aton(to)
+        head = struct.pack(">HHH", 7, port, 8 + len(data))
+        total = checksum(addresses + struct.pack(">HH", 17, 8 + len(data)) + head + b"\0\0" + data)
+        udp = head + struct.pack(">H", total ^ spoil) + data
+        ip = bytearray(struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + addresses)
+        ip[10:12] = struct.pack(">H", checksum(bytes(ip)))
+        self.send(to_mac + MAC + b"\x08\x00" + bytes(ip) + udp)
+
+    def echo_requests(self):
+        """Who sent them, and their sequence numbers."""
+        return [struct.unpack(">HH", body[4:8]) for body in self.got[1] if body[0] == 8]
 
 
 def io_seconds(pid):
@@ -172,6 +225,41 @@ def full_tap(g, net, far):
     g.monitor.command("nic-remove", id="full")
 
 
+def slow_stream(g, path):
+    """A peer that does not read holds the guest's sender up, and costs nothing; then all is there, in order."""
+    pings = 400
+    peer = StreamPeer(path)
+    plug(g, "slow", f"unix={path}", mac="02:00:00:00:00:02")
+    g.sh("ip addr add 10.79.0.2/24 dev eth1; ip link set eth1 up; ping -q -c 1 -W 1 10.79.0.1 >/dev/null; :")
+    eventually(peer.echo_requests)
+    del peer.got[1][:]
+    peer.reading.clear()
+    # No socket has more than its send buffer takes.
+    g.sh(f"for i in 1 2 3 4; do (ping -q -c {pings // 4} -i 0.0002 -s 1000 10.79.0.1 >/dev/null 2>&1 </dev/null &); done")
+    time.sleep(2)
+    used, stuck = io_seconds(g.pid()), counters(g, "slow")["sent-packets"]
+    time.sleep(1.5)
+    assert counters(g, "slow")["sent-packets"] == stuck < pings
+    assert io_seconds(g.pid()) - used < 0.1
+    g.sh("ping -q -c 2 -i 0.1 -W 5 10.77.1.1 >/dev/null")
+    peer.reading.set()
+    eventually(lambda: len(peer.echo_requests()) >= pings, 30)
+    for sender in {sender for sender, _ in peer.echo_requests()}:
+        assert [number for who, number in peer.echo_requests() if who == sender] == list(range(pings // 4))
+    counted = counters(g, "slow")
+    assert counted["sent-drops"] == counted["sent-errors"] == 0
+    # Both ways checksums are the guest's business here: it answers that nobody listens, where the datagram is right.
+    del peer.got[1][:]
+    for spoil, port in ((0x1234, 7777), (0, 7778)):
+        peer.send_udp(bytes.fromhex("020000000002"), "10.79.0.1", "10.79.0.2", port, b"some text", spoil)
+    eventually(lambda: peer.got[1])
+    time.sleep(0.3)
+    assert [struct.unpack(">H", body[30:32])[0] for body in peer.got[1] if body[:2] == b"\x03\x03"] == [7778]
+    g.sh("timeout 1 tftp -g -r x -l /tmp/y 10.79.0.1 >/dev/null 2>&1; :")
+    assert peer.got[17] and not peer.bad
+    check_counters(g, "slow", "eth1")
+
+
 def test_a_running_guest(run, namespace, tmp_path):
     net, far = namespace(), namespace()
     net.tap("tap0", "10.77.0.1/24")
@@ -186,6 +274,7 @@ def test_a_running_guest(run, namespace, tmp_path):
     g.sh("echo pfifo_fast >/proc/sys/net/core/default_qdisc")
     macvtap(g, net, far)
     full_tap(g, net, far)
+    slow_stream(g, tmp_path / "peer")
     g.monitor.command("quit")
     assert g.vm.wait() == 0
 
