@@ -4,6 +4,7 @@
 /* LINK: virtio/blk virtio/blk_count virtio/blk_queue virtio/blk_request */
 /* LINK: block/file block/probe block/vhd block/engine block/bounce */
 /* LINK: block/uring block/threads */
+/* WITH: rings */
 /*
  * The disk against a driver that puts anything into its rings: over both
  * engines, writable or not, across pauses, resets, and images that come and go.
@@ -11,7 +12,6 @@
  */
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
-#include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "rings.h"
 #include "virtio/blk.h"
 
-#define RAM_BASE	UINT64_C(0x100000)
-#define RAM_BYTES	0x40000u
-#define RING_BYTES	0x4000u
-#define BUFFERS		0x10000u
 #define QUEUES		2u
-#define SIZE		64u
 #define STEP		16u
 #define SECTORS		64u
 #define FILL		0x5a
@@ -35,46 +31,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct machine {
-	struct loop *loop;
-	struct guest_mem *mem;
-	uint8_t *ram;
-	struct virtio_device *d;
+	struct rings r;
 	struct config_disk disk;
 	char path[32];
 	int fd;
-	struct loop_timer timer;
-	uint16_t avail[QUEUES];
 };
-
-static void *at(const struct machine *m, unsigned int queue, unsigned int area)
-{
-	return m->ram + queue * RING_BYTES + area * 0x1000;
-}
-
-static void bring_up(struct machine *m, uint64_t wanted)
-{
-	struct virtio_device *d = m->d;
-	uint64_t features = d->offered & (wanted |
-					  UINT64_C(1) << VIRTIO_F_VERSION_1);
-
-	virtio_reg_status_write(d, 0);
-	virtio_reg_status_write(d, 3);
-	virtio_reg_driver_features(d, 0, (uint32_t)features);
-	virtio_reg_driver_features(d, 1, (uint32_t)(features >> 32));
-	virtio_reg_status_write(d, 11);
-	memset(m->ram, 0, QUEUES * RING_BYTES);
-	memset(m->avail, 0, sizeof(m->avail));
-	for (unsigned int i = 0; i < QUEUES; i++) {
-		uint64_t base = RAM_BASE + i * RING_BYTES;
-
-		d->queues[i].config = (struct virtqueue_config){
-			.size = SIZE, .desc = base, .avail = base + 0x1000,
-			.used = base + 0x2000,
-		};
-		d->queues[i].enabled = true;
-	}
-	virtio_reg_status_write(d, 15);
-}
 
 /* A header, and a discard's segment behind it, where chains may begin. */
 static uint32_t put_request(struct machine *m, const uint8_t *b)
@@ -90,8 +51,8 @@ static uint32_t put_request(struct machine *m, const uint8_t *b)
 		.flags = b[8] & 3,
 	};
 
-	memcpy(m->ram + offset, &header, sizeof(header));
-	memcpy(m->ram + offset + sizeof(header), &range, sizeof(range));
+	memcpy(m->r.ram + offset, &header, sizeof(header));
+	memcpy(m->r.ram + offset + sizeof(header), &range, sizeof(range));
 	return offset;
 }
 
@@ -99,9 +60,9 @@ static uint32_t put_request(struct machine *m, const uint8_t *b)
 static void offer(struct machine *m, const uint8_t *b)
 {
 	unsigned int queue = b[1] % QUEUES;
-	struct vring_desc *ring = at(m, queue, 0), *desc = ring;
-	struct vring_avail *avail = at(m, queue, 1);
-	uint16_t head = (uint16_t)(m->avail[queue] * 3u % SIZE);
+	struct vring_desc *ring = rings_at(&m->r, queue, 0), *desc = ring;
+	struct vring_avail *avail = rings_at(&m->r, queue, 1);
+	uint16_t head = (uint16_t)(m->r.avail[queue] * 3u % SIZE);
 	uint32_t header = put_request(m, b), table = BUFFERS + 0x20000u;
 	uint32_t lens[3] = { b[9] & 1 ? b[10] : 16,
 			     b[9] & 2 ? b[10] : b[10] * 512u,
@@ -113,7 +74,7 @@ static void offer(struct machine *m, const uint8_t *b)
 	uint16_t first = indirect ? 0 : head;
 
 	if (indirect) {
-		desc = (struct vring_desc *)(m->ram + table);
+		desc = (struct vring_desc *)(m->r.ram + table);
 		ring[head] = (struct vring_desc){
 			.addr = RAM_BASE + table + (b[9] & 16 ? b[12] : 0),
 			.len = b[9] & 32 ? b[10] : 48,
@@ -132,20 +93,8 @@ static void offer(struct machine *m, const uint8_t *b)
 			.next = (uint16_t)(b[14] == 255 ? b[15] :
 					   (first + i + 1) % SIZE),
 		};
-	avail->ring[m->avail[queue]++ % SIZE] = b[2] & 0x80 ? b[15] : head;
-	avail->idx = b[2] & 0x40 && b[14] == 254 ? b[15] : m->avail[queue];
-}
-
-static void stop(void *opaque)
-{
-	loop_stop(opaque);
-}
-
-/* A round of the loop: a timer, unlike a call, comes after what is there. */
-static void settle(struct machine *m)
-{
-	loop_timer_set(&m->timer, 1, 0);
-	loop_run(m->loop);
+	avail->ring[m->r.avail[queue]++ % SIZE] = b[2] & 0x80 ? b[15] : head;
+	avail->idx = b[2] & 0x40 && b[14] == 254 ? b[15] : m->r.avail[queue];
 }
 
 static void change(struct machine *m, const uint8_t *b)
@@ -153,27 +102,25 @@ static void change(struct machine *m, const uint8_t *b)
 	struct error e;
 
 	if (b[1] & 1)
-		virtio_device_quiesce(m->d);
+		virtio_device_quiesce(m->r.d);
 	if (b[1] & 2)
-		virtio_device_resume(m->d);
+		virtio_device_resume(m->r.d);
 	if (b[1] & 4)
-		virtio_blk_replace(m->d, &m->disk, &e);
+		virtio_blk_replace(m->r.d, &m->disk, &e);
 	if (b[1] == 0xf8)
-		bring_up(m, UINT64_MAX);
+		rings_bring_up(&m->r, UINT64_MAX);
 }
 
 static void step(struct machine *m, const uint8_t *b)
 {
-	uint64_t one = 1;
-
 	if (b[0] % 8 == 7) {
 		change(m, b);
 	} else {
 		offer(m, b);
-		(void)!write(m->d->queues[b[1] % QUEUES].kick_fd, &one, 8);
+		rings_kick(&m->r, b[1] % QUEUES);
 	}
 	if (b[0] & 0x80)
-		settle(m);
+		rings_settle(&m->r);
 }
 
 static void init(struct machine *m, uint8_t options)
@@ -191,18 +138,13 @@ static void init(struct machine *m, uint8_t options)
 		.path = m->path, .id = "d", .queues = QUEUES,
 		.readonly = options & 1, .no_flush = options & 2,
 	};
-	m->ram = calloc(1, RAM_BYTES);
-	if (!m->ram || loop_create(&m->loop) ||
-	    loop_timer_init(m->loop, &m->timer, stop, m->loop) ||
-	    guest_mem_create(&m->mem) ||
-	    guest_mem_add(m->mem, RAM_BASE, RAM_BYTES, m->ram))
-		abort();
+	rings_init(&m->r, QUEUES);
 	for (unsigned int i = 0; i < QUEUES; i++)
-		loops[i] = m->loop;
-	if (virtio_blk_create(&m->d, &m->disk, m->mem, loops, &e))
+		loops[i] = m->r.loop;
+	if (virtio_blk_create(&m->r.d, &m->disk, m->r.mem, loops, &e))
 		abort();
 	if (options & 4)
-		virtio_blk_set_engine(m->d, BLOCK_ENGINE_THREADS);
+		virtio_blk_set_engine(m->r.d, BLOCK_ENGINE_THREADS);
 }
 
 static void check_image(const struct machine *m)
@@ -230,15 +172,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(&wanted, data, sizeof(wanted));
 	init(&m, data[8]);
-	bring_up(&m, wanted);
+	rings_bring_up(&m.r, wanted);
 	for (data += 9, size -= 9; size >= STEP; data += STEP, size -= STEP)
 		step(&m, data);
-	virtio_device_destroy(m.d);
+	rings_deinit(&m.r);
 	check_image(&m);
 	close(m.fd);
-	guest_mem_destroy(m.mem);
-	loop_timer_deinit(&m.timer);
-	loop_destroy(m.loop);
-	free(m.ram);
 	return 0;
 }
