@@ -112,7 +112,7 @@ static int load_xattr(struct p9_server *s, struct p9_fid *f,
 static int open_saved(struct p9_server *s, const struct fid_state *fs,
 		      struct p9_file **out)
 {
-	struct p9_file *file, *open;
+	struct p9_file *file, *open = NULL;
 	struct statx st;
 	int fd = fs->there ? p9_open_path(s, fs->path) : -ESTALE, ret;
 
