@@ -20,8 +20,7 @@
 #include "kvm/vcpu_model.h"
 #include "loop.h"
 #include "pci/pci.h"
-#include "platform/cpu_hotplug.h"
-#include "platform/mem_hotplug.h"
+#include "platform/hotplug.h"
 #include "platform/pci_hotplug.h"
 #include "platform/platform.h"
 #include "ram.h"
@@ -41,8 +40,8 @@ struct board_params {
 	struct platform_owner owner;
 	bool hotplug;			/* a monitor may plug devices */
 	struct pci_hotplug_owner eject;
-	struct cpu_hotplug_owner cpu_eject;
-	struct mem_hotplug_owner dimm_owner;
+	struct hotplug_owner cpu_owner;
+	struct hotplug_owner dimm_owner;
 };
 
 /* Where RAM of this size goes; ranges has RAM_MAX_RANGES. */
@@ -55,10 +54,10 @@ void board_destroy(struct board *b);
 struct pci *board_pci(struct board *b);
 struct pci_hotplug *board_pci_hotplug(struct board *b);
 /* NULL: none can come. */
-struct cpu_hotplug *board_cpu_hotplug(struct board *b);
+struct hotplug *board_cpu_hotplug(struct board *b);
 
 /* NULL: there are no slots for DIMMs. */
-struct mem_hotplug *board_mem_hotplug(struct board *b);
+struct hotplug *board_mem_hotplug(struct board *b);
 
 /* Where the room for memory to come is (hot_memory.h), if there is any. */
 gpa_t board_hot_memory_base(const struct board *b);

@@ -27,8 +27,8 @@ struct board {
 	struct ged *ged;
 	struct generation generation;
 	struct pci_hotplug *pci_hotplug;
-	struct cpu_hotplug *cpu_hotplug;	/* NULL: none can come */
-	struct mem_hotplug *mem_hotplug;	/* the same */
+	struct hotplug *cpu_hotplug;		/* NULL: none can come */
+	struct hotplug *mem_hotplug;		/* the same */
 	struct pci *pci;
 	gpa_t hot_memory_base, dimms_base;
 	uint64_t dimms_bytes;
@@ -168,15 +168,14 @@ static int create_platform(struct board *b, struct error *e)
 					 LAYOUT_PCI_HOTPLUG, b->ged, &p->eject,
 					 e);
 	if (!ret && p->config->cpus.max > p->config->cpus.count)
-		ret = cpu_hotplug_create(&b->cpu_hotplug, p->mmio,
-					 LAYOUT_CPU_HOTPLUG, b->ged,
-					 p->config->cpus.count, &p->cpu_eject,
-					 e);
+		ret = hotplug_create(&b->cpu_hotplug, HOTPLUG_CPUS, p->mmio,
+				     LAYOUT_CPU_HOTPLUG, b->ged,
+				     p->config->cpus.count, &p->cpu_owner, e);
 	/* Even when nobody can plug any: a saved VM's guest may know them. */
 	if (!ret && dimms_slots(&p->config->memory))
-		ret = mem_hotplug_create(&b->mem_hotplug, p->mmio,
-					 LAYOUT_MEM_HOTPLUG, b->ged,
-					 &p->dimm_owner, e);
+		ret = hotplug_create(&b->mem_hotplug, HOTPLUG_DIMMS, p->mmio,
+				     LAYOUT_MEM_HOTPLUG, b->ged, 0,
+				     &p->dimm_owner, e);
 	return ret;
 }
 
@@ -213,8 +212,8 @@ void board_destroy(struct board *b)
 	if (!b)
 		return;
 	pci_destroy(b->pci);
-	mem_hotplug_destroy(b->mem_hotplug);
-	cpu_hotplug_destroy(b->cpu_hotplug);
+	hotplug_destroy(b->mem_hotplug);
+	hotplug_destroy(b->cpu_hotplug);
 	pci_hotplug_destroy(b->pci_hotplug);
 	ged_destroy(b->ged);
 	pvpanic_destroy(b->pvpanic);
@@ -252,12 +251,12 @@ struct pci_hotplug *board_pci_hotplug(struct board *b)
 	return b->pci_hotplug;
 }
 
-struct cpu_hotplug *board_cpu_hotplug(struct board *b)
+struct hotplug *board_cpu_hotplug(struct board *b)
 {
 	return b->cpu_hotplug;
 }
 
-struct mem_hotplug *board_mem_hotplug(struct board *b)
+struct hotplug *board_mem_hotplug(struct board *b)
 {
 	return b->mem_hotplug;
 }
@@ -310,7 +309,7 @@ static int build_acpi(struct board *b, gpa_t *rsdp, struct error *e)
 	for (unsigned int i = 0; i < cpus->max; i++) {
 		apic_ids[i] = (uint32_t)vcpu_model_id(b->p.model, i);
 		present[i] = b->cpu_hotplug ?
-				     cpu_hotplug_present(b->cpu_hotplug, i) :
+				     hotplug_present(b->cpu_hotplug, i) :
 				     true;
 	}
 	pci_root_window32(b->pci, 0, &a.mmio32_base, &a.mmio32_per_bus);
@@ -324,9 +323,9 @@ int board_update_tables(struct board *b, struct error *e)
 
 	pci_hotplug_reset(b->pci_hotplug);
 	if (b->cpu_hotplug)
-		cpu_hotplug_reset(b->cpu_hotplug);
+		hotplug_reset(b->cpu_hotplug);
 	if (b->mem_hotplug)
-		mem_hotplug_reset(b->mem_hotplug);
+		hotplug_reset(b->mem_hotplug);
 	return build_acpi(b, &rsdp, e);
 }
 
@@ -389,9 +388,9 @@ void board_reset(struct board *b)
 	pci_reset(b->pci);
 	pci_hotplug_reset(b->pci_hotplug);
 	if (b->cpu_hotplug)
-		cpu_hotplug_reset(b->cpu_hotplug);
+		hotplug_reset(b->cpu_hotplug);
 	if (b->mem_hotplug)
-		mem_hotplug_reset(b->mem_hotplug);
+		hotplug_reset(b->mem_hotplug);
 }
 
 void board_power_button(struct board *b)
@@ -420,10 +419,10 @@ void board_save(const struct board *b, struct state_writer *w)
 	ged_save(b->ged, w);
 	state_put_bool(w, b->cpu_hotplug != NULL);
 	if (b->cpu_hotplug)
-		cpu_hotplug_save(b->cpu_hotplug, w);
+		hotplug_save(b->cpu_hotplug, w);
 	state_put_bool(w, b->mem_hotplug != NULL);
 	if (b->mem_hotplug)
-		mem_hotplug_save(b->mem_hotplug, w);
+		hotplug_save(b->mem_hotplug, w);
 }
 
 int board_load_state(struct board *b, struct state_reader *r, struct error *e)
@@ -449,11 +448,11 @@ int board_load_state(struct board *b, struct state_reader *r, struct error *e)
 	if (!ret && state_get_bool(r) != (b->cpu_hotplug != NULL))
 		ret = -EPROTO;
 	if (!ret && b->cpu_hotplug)
-		ret = cpu_hotplug_load(b->cpu_hotplug, r);
+		ret = hotplug_load(b->cpu_hotplug, r);
 	if (!ret && state_get_bool(r) != (b->mem_hotplug != NULL))
 		ret = -EPROTO;
 	if (!ret && b->mem_hotplug)
-		ret = mem_hotplug_load(b->mem_hotplug, r);
+		ret = hotplug_load(b->mem_hotplug, r);
 	if (!ret)
 		ret = state_reader_finish(r);
 	if (ret)

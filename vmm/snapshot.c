@@ -232,10 +232,10 @@ static int load_device(struct vm *vm, uint32_t i, struct error *e)
 /* The guest sees by the board which vCPUs there are. */
 static int check_cpus(const struct vm *vm, struct error *e)
 {
-	const struct cpu_hotplug *h = board_cpu_hotplug(vm->board);
+	const struct hotplug *h = board_cpu_hotplug(vm->board);
 
 	for (unsigned int i = 0; h && i < vm->config->cpus.max; i++)
-		if (cpu_hotplug_present(h, i) != vcpus_present(vm->vcpus, i))
+		if (hotplug_present(h, i) != vcpus_present(vm->vcpus, i))
 			return error_errno(e, -EPROTO, "vCPU %u", i);
 	return 0;
 }

@@ -223,7 +223,7 @@ static int create_board(struct vm *vm, struct error *e)
 		.hotplug = vm->config->monitor.path ||
 			   vm->config->monitor.fd >= 0,
 		.eject = { vm_device_ejected, vm },
-		.cpu_eject = { vm_cpu_ejected, vm_cpu_reported, vm },
+		.cpu_owner = { vm_cpu_ejected, vm_cpu_reported, vm },
 		.dimm_owner = { vm_dimm_ejected, vm_dimm_reported, vm },
 	};
 

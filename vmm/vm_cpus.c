@@ -75,7 +75,7 @@ int vm_cpu_add(struct vm *vm, unsigned int index, const char *id,
 	vm->cpu_ids[index] = copy;
 	vm->cpu_removing[index] = false;
 	pthread_mutex_lock(&vm->machine_lock);
-	cpu_hotplug_added(board_cpu_hotplug(vm->board), index);
+	hotplug_added(board_cpu_hotplug(vm->board), index, 0, 0);
 	vm_report_allow(vm, false, index);
 	pthread_mutex_unlock(&vm->machine_lock);
 	if (!vm_guest_knows(vm))
@@ -90,7 +90,7 @@ static void remove_now(struct vm *vm, unsigned int index)
 
 	vcpus_remove(vm->vcpus, index);
 	pthread_mutex_lock(&vm->machine_lock);
-	cpu_hotplug_gone(board_cpu_hotplug(vm->board), index);
+	hotplug_gone(board_cpu_hotplug(vm->board), index);
 	vm->cpus_ejected[index] = false;
 	pthread_mutex_unlock(&vm->machine_lock);
 	vm->cpu_removing[index] = false;
@@ -102,7 +102,7 @@ static void remove_now(struct vm *vm, unsigned int index)
 
 int vm_cpu_remove(struct vm *vm, unsigned int index, struct error *e)
 {
-	struct cpu_hotplug *h = board_cpu_hotplug(vm->board);
+	struct hotplug *h = board_cpu_hotplug(vm->board);
 	int ret = check_state(vm, e);
 
 	if (ret)
@@ -120,7 +120,7 @@ int vm_cpu_remove(struct vm *vm, unsigned int index, struct error *e)
 	}
 	vm->cpu_removing[index] = true;
 	pthread_mutex_lock(&vm->machine_lock);
-	cpu_hotplug_request(h, index);
+	hotplug_request(h, index);
 	vm_report_allow(vm, false, index);
 	pthread_mutex_unlock(&vm->machine_lock);
 	return 0;
@@ -139,12 +139,12 @@ void vm_cpus_settle(struct vm *vm)
 void vm_cpu_ejected(void *opaque, unsigned int cpu)
 {
 	struct vm *vm = opaque;
-	struct cpu_hotplug *h = board_cpu_hotplug(vm->board);
+	struct hotplug *h = board_cpu_hotplug(vm->board);
 	uint64_t one = 1;
 
-	if (!cpu || !cpu_hotplug_present(h, cpu))
+	if (!cpu || !hotplug_present(h, cpu))
 		return;
-	cpu_hotplug_gone(h, cpu);
+	hotplug_gone(h, cpu);
 	vm->cpus_ejected[cpu] = true;
 	(void)!write(vm->cpu_eject_watch.fd, &one, sizeof(one));
 }

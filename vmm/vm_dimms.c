@@ -90,14 +90,13 @@ static int plug(struct vm *vm, struct dimm *dimm, struct error *e)
 	devices_begin_memory(vm->devices);
 	/* Who starts with it, or is about to look, says nothing of it. */
 	dimm->taken = !vm_guest_knows(vm) ||
-		      !mem_hotplug_looked(board_mem_hotplug(vm->board),
-					  dimm->slot);
+		      !hotplug_looked(board_mem_hotplug(vm->board), dimm->slot);
 	ret = dimms_plug(vm->dimms, dimm, e);
 	devices_end_memory(vm->devices);
 	if (!ret) {
 		vm_dirty_note_plugged(vm, dimm);
-		mem_hotplug_added(board_mem_hotplug(vm->board), dimm->slot,
-				  dimm->base, dimm->len_bytes);
+		hotplug_added(board_mem_hotplug(vm->board), dimm->slot,
+			      dimm->base, dimm->len_bytes);
 		vm_report_allow(vm, true, dimm->slot);
 	}
 	pthread_mutex_unlock(&vm->machine_lock);
@@ -143,7 +142,7 @@ static void remove_now(struct vm *vm, struct dimm *dimm)
 
 	dimm->id = NULL;
 	pthread_mutex_lock(&vm->machine_lock);
-	mem_hotplug_gone(board_mem_hotplug(vm->board), dimm->slot);
+	hotplug_gone(board_mem_hotplug(vm->board), dimm->slot);
 	vm->dimms_ejected[dimm->slot] = false;
 	devices_begin_memory(vm->devices);
 	vm_dirty_note_unplugged(vm, dimm);
@@ -169,7 +168,7 @@ int vm_dimm_remove(struct vm *vm, struct dimm *dimm, struct error *e)
 	dimm->removing = true;
 	dimm->refused = false;
 	pthread_mutex_lock(&vm->machine_lock);
-	mem_hotplug_request(board_mem_hotplug(vm->board), dimm->slot);
+	hotplug_request(board_mem_hotplug(vm->board), dimm->slot);
 	vm_report_allow(vm, true, dimm->slot);
 	pthread_mutex_unlock(&vm->machine_lock);
 	return 0;
@@ -209,12 +208,12 @@ void vm_dimm_note_report(struct vm *vm, const struct vm_report *r)
 void vm_dimm_ejected(void *opaque, unsigned int slot)
 {
 	struct vm *vm = opaque;
-	struct mem_hotplug *h = board_mem_hotplug(vm->board);
+	struct hotplug *h = board_mem_hotplug(vm->board);
 	uint64_t one = 1;
 
-	if (!mem_hotplug_present(h, slot))
+	if (!hotplug_present(h, slot))
 		return;
-	mem_hotplug_gone(h, slot);
+	hotplug_gone(h, slot);
 	vm->dimms_ejected[slot] = true;
 	(void)!write(vm->dimm_eject_watch.fd, &one, sizeof(one));
 }

@@ -65,8 +65,8 @@ static int make(struct vm *vm, const struct dimm_spec *spec, uint8_t flags,
 	ret = dimms_plug(vm->dimms, dimm, e);
 	if (ret)
 		return ret;
-	mem_hotplug_added(board_mem_hotplug(vm->board), dimm->slot, dimm->base,
-			  dimm->len_bytes);
+	hotplug_added(board_mem_hotplug(vm->board), dimm->slot, dimm->base,
+		      dimm->len_bytes);
 	vm_report_allow(vm, true, dimm->slot);
 	if (vm->saved->mode == RESTORE_FAULT)
 		ram_set_filled(dimm->ram);

@@ -1,61 +1,83 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: platform/ged platform/pci_hotplug error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge pci/state state */
+/* LINK: platform/ged platform/registers platform/hotplug error bus irq loop state pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge */
 /* WITH: pci_fixture */
-/* The event device and the PCI hot-plug registers, as the DSDT uses them. */
+/* The hot-plug registers of vCPUs and DIMMs, as the DSDT uses them. */
 #include "pci_fixture.h"
 
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "platform/ged.h"
-#include "platform/pci_hotplug.h"
+#include "platform/hotplug.h"
+#include "state.h"
 
 #define GED	0xfed00000ull
-#define HOTPLUG	0xfed00100ull
-#define BUSES	(HOTPLUG + 0x00)
+#define HOTPLUG	0xfed00200ull
+#define NEWS	(HOTPLUG + 0x00)
 #define SELECT	(HOTPLUG + 0x04)
-#define ADDED	(HOTPLUG + 0x08)
-#define REMOVE	(HOTPLUG + 0x0c)
-#define EJECT	(HOTPLUG + 0x10)
+#define PRESENT	(HOTPLUG + 0x08)
+#define EJECT	(HOTPLUG + 0x0c)
+#define BASE	(HOTPLUG + 0x10)
+#define LENGTH	(HOTPLUG + 0x18)
 #define GSI	18u
+#define NONE	0xffffffffu
 
 struct fixture {
 	struct pci_fixture m;
 	struct ged *ged;
-	struct pci_hotplug *h;
-	unsigned int ejections;
-	unsigned int bus, slot;
+	struct hotplug *h;
+	unsigned int ejections, reports, unit;
+	uint32_t source, status;
 };
 
-static void ejected(void *opaque, unsigned int bus, unsigned int slot)
+static void ejected(void *opaque, unsigned int unit)
 {
 	struct fixture *f = opaque;
 
 	f->ejections++;
-	f->bus = bus;
-	f->slot = slot;
+	f->unit = unit;
 }
 
-static int setup(void **state)
+static void reported(void *opaque, unsigned int unit, uint32_t source,
+		     uint32_t status)
+{
+	struct fixture *f = opaque;
+
+	f->reports++;
+	f->unit = unit;
+	f->source = source;
+	f->status = status;
+}
+
+static int setup(void **state, enum hotplug_kind kind, unsigned int present)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const struct pci_hotplug_owner owner = { ejected, f };
+	const struct hotplug_owner owner = { ejected, reported, f };
 	struct error e;
 
 	pci_fixture_init(&f->m);
 	assert_int_equal(ged_create(&f->ged, f->m.mmio, GED, f->m.irq, GSI,
 				    f->m.loop, &e), 0);
-	assert_int_equal(pci_hotplug_create(&f->h, f->m.mmio, HOTPLUG, f->ged,
-					    &owner, &e), 0);
+	assert_int_equal(hotplug_create(&f->h, kind, f->m.mmio, HOTPLUG, f->ged,
+					present, &owner, &e), 0);
 	*state = f;
 	return 0;
+}
+
+static int setup_cpus(void **state)
+{
+	return setup(state, HOTPLUG_CPUS, 2);
+}
+
+static int setup_dimms(void **state)
+{
+	return setup(state, HOTPLUG_DIMMS, 0);
 }
 
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	pci_hotplug_destroy(f->h);
+	hotplug_destroy(f->h);
 	ged_destroy(f->ged);
 	pci_fixture_deinit(&f->m);
 	free(f);
@@ -67,138 +89,189 @@ static uint32_t get(struct fixture *f, uint64_t at)
 	return (uint32_t)mmio_get(&f->m, at, 4);
 }
 
-static void test_ged_event_is_read_once(void **state)
+static void put(struct fixture *f, uint64_t at, uint32_t value)
 {
-	struct fixture *f = *state;
-
-	ged_raise(f->ged, GED_POWER_BUTTON);
-	ged_raise(f->ged, GED_PCI_HOTPLUG);
-	assert_int_equal(take_interrupts(GSI), 2);
-	assert_int_equal(get(f, GED), GED_POWER_BUTTON | GED_PCI_HOTPLUG);
-	assert_int_equal(get(f, GED), 0);
+	mmio_put(&f->m, at, 4, value);
 }
 
-static void test_ged_line_stays_up_until_events_are_read(void **state)
+static uint32_t present(struct fixture *f, uint32_t unit)
 {
-	struct fixture *f = *state;
-
-	ged_raise(f->ged, GED_POWER_BUTTON);
-	assert_int_equal(take_interrupts(GSI), 1);
-	end_of_interrupt(GSI);
-	run_loop(f->m.loop);
-	assert_int_equal(take_interrupts(GSI), 1);
-	assert_int_equal(get(f, GED), GED_POWER_BUTTON);
-	end_of_interrupt(GSI);
-	run_loop(f->m.loop);
-	assert_int_equal(take_interrupts(GSI), 0);
+	put(f, SELECT, unit);
+	return get(f, PRESENT);
 }
 
-static void test_hotplug_says_what_came_and_what_is_to_go(void **state)
-{
-	struct fixture *f = *state;
+/* ---- both ---------------------------------------------------------------- */
 
-	pci_hotplug_added(f->h, 0, 3);
-	pci_hotplug_added(f->h, 15, 31);
-	pci_hotplug_request(f->h, 15, 1);
-	assert_int_equal(get(f, GED), GED_PCI_HOTPLUG);
-	assert_int_equal(get(f, BUSES), 1u << 15 | 1);
-	assert_int_equal(get(f, BUSES), 0);
-	mmio_put(&f->m, SELECT, 4, 15);
-	assert_int_equal(get(f, ADDED), 1u << 31);
-	assert_int_equal(get(f, ADDED), 0);
-	assert_int_equal(get(f, REMOVE), 1u << 1);
-	assert_int_equal(get(f, REMOVE), 0);
-	mmio_put(&f->m, SELECT, 4, 0);
-	assert_int_equal(get(f, ADDED), 1u << 3);
-	assert_int_equal(get(f, REMOVE), 0);
-	/* Asked again, told again. */
-	pci_hotplug_request(f->h, 15, 1);
-	assert_int_equal(get(f, BUSES), 1u << 15);
+static void news_is_taken_one_by_one(struct fixture *f, uint32_t event)
+{
+	assert_int_equal(get(f, NEWS), NONE);
+	hotplug_added(f->h, 255, 4ull << 30, 128 << 20);
+	hotplug_added(f->h, 1, 5ull << 30, 128 << 20);
+	hotplug_request(f->h, 1);
+	assert_int_equal(get(f, GED), event);
+	assert_int_equal(get(f, NEWS), 3 << 8 | 1);
+	assert_int_equal(get(f, NEWS), 1 << 8 | 255);
+	assert_int_equal(get(f, NEWS), NONE);
+	/* What has gone meanwhile is no news, and after a reset nothing is. */
+	hotplug_request(f->h, 1);
+	hotplug_gone(f->h, 1);
+	assert_false(hotplug_present(f->h, 1));
+	hotplug_request(f->h, 255);
+	hotplug_reset(f->h);
+	assert_int_equal(get(f, NEWS), NONE);
+	assert_true(hotplug_present(f->h, 255));
 }
 
-static void test_hotplug_forgets_what_is_gone(void **state)
+/* What the guest says, at the last two registers, about units that can be. */
+static void words_of_the_guest(struct fixture *f, uint64_t source)
 {
-	struct fixture *f = *state;
-
-	pci_hotplug_added(f->h, 2, 3);
-	pci_hotplug_added(f->h, 2, 4);
-	pci_hotplug_request(f->h, 2, 3);
-	pci_hotplug_gone(f->h, 2, 3);
-	mmio_put(&f->m, SELECT, 4, 2);
-	assert_int_equal(get(f, ADDED), 1u << 4);
-	assert_int_equal(get(f, REMOVE), 0);
-	pci_hotplug_added(f->h, 2, 5);
-	pci_hotplug_reset(f->h);
-	assert_int_equal(get(f, BUSES), 0);
-	mmio_put(&f->m, SELECT, 4, 2);
-	assert_int_equal(get(f, ADDED), 0);
-}
-
-static void test_hotplug_passes_ejections_on(void **state)
-{
-	struct fixture *f = *state;
-
-	mmio_put(&f->m, EJECT, 4, 0x0f1f);
-	assert_int_equal(f->ejections, 1);
-	assert_int_equal(f->bus, 15);
-	assert_int_equal(f->slot, 31);
-	mmio_put(&f->m, EJECT, 4, 0xffffffff);
-	assert_int_equal(f->ejections, 2);
-	assert_int_equal(f->bus, 0xffffff);
-	assert_int_equal(f->slot, 0xff);
-}
-
-static void test_hotplug_survives_any_access(void **state)
-{
-	struct fixture *f = *state;
-
-	pci_hotplug_added(f->h, 0, 3);
-	for (uint32_t i = 0; i < 0x1000; i++) {
-		mmio_put(&f->m, SELECT, 4, i << 20 | 16);
-		assert_int_equal(get(f, ADDED), 0);
-		assert_int_equal(get(f, REMOVE), 0);
-	}
-	for (uint64_t at = 0; at + 8 <= PCI_HOTPLUG_BYTES; at++) {
-		for (unsigned int len = 1; len <= 8; len++) {
-			if (len == 4)
-				continue;
-			assert_int_equal(mmio_get(&f->m, HOTPLUG + at, len), 0);
-			mmio_put(&f->m, HOTPLUG + at, len, ~0ull);
-		}
-	}
+	put(f, EJECT, 256);
+	put(f, EJECT, NONE);
+	/* Other widths and places are nothing. */
+	mmio_put(&f->m, EJECT, 2, 1);
+	put(f, PRESENT, 1);
+	assert_int_equal(mmio_get(&f->m, NEWS, 2), 0);
 	assert_int_equal(f->ejections, 0);
-	assert_int_equal(get(f, BUSES), 1);
+	put(f, EJECT, 255);
+	assert_int_equal(f->ejections, 1);
+	assert_int_equal(f->unit, 255);
+	put(f, SELECT, 3);
+	put(f, source, 0x103);
+	assert_int_equal(f->reports, 0);
+	put(f, source + 4, 0x82);
+	assert_int_equal(f->reports, 1);
+	assert_int_equal(f->unit, 3);
+	assert_int_equal(f->source, 0x103);
+	assert_int_equal(f->status, 0x82);
+	assert_int_equal(get(f, source), 0);
+	put(f, SELECT, 256);
+	put(f, source + 4, 0);
+	assert_int_equal(f->reports, 1);
+	/* There is nothing behind them. */
+	assert_int_equal(get(f, source + 8), NONE);
 }
 
-static void test_pci_hidden_function_answers_no_more(void **state)
-{
-	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
-	struct fixture *f = *state;
-	struct pci_function function;
-	struct error e;
+/* ---- vCPUs ---------------------------------------------------------------- */
 
-	pci_function_init(&function, NULL, &ids);
-	assert_int_equal(pci_attach(f->m.pci, &function, 1, 2, &e), 0);
-	assert_int_equal(ecam_get(&f->m, 1, 2, 0, 2), 0x1af4);
-	pci_hide(&function);
-	assert_int_equal(ecam_get(&f->m, 1, 2, 0, 4), 0xffffffff);
-	ecam_put(&f->m, 1, 2, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
-	assert_int_equal(function.config[PCI_COMMAND], 0);
-	pci_detach(&function);
-	pci_function_deinit(&function);
+static void test_cpu_news_is_taken_one_by_one(void **state)
+{
+	news_is_taken_one_by_one(*state, GED_CPU_HOTPLUG);
+}
+
+static void test_cpu_words_of_the_guest(void **state)
+{
+	words_of_the_guest(*state, HOTPLUG + 0x10);
+}
+
+static void test_cpu_presence(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(present(f, 0), 1);
+	assert_int_equal(present(f, 1), 1);
+	assert_int_equal(present(f, 2), 0);
+	assert_int_equal(present(f, 255), 0);
+	assert_int_equal(present(f, 256), 0);
+	assert_int_equal(present(f, NONE), 0);
+	hotplug_gone(f->h, 1);
+	assert_int_equal(present(f, 1), 0);
+}
+
+/* Loaded into registers that know of other vCPUs. */
+static void test_cpu_registers_come_back(void **state)
+{
+	struct fixture *f = *state;
+	struct state_writer w = STATE_WRITER_INIT;
+	struct state_reader r;
+
+	hotplug_added(f->h, 7, 0, 0);
+	put(f, SELECT, 7);
+	hotplug_save(f->h, &w);
+	hotplug_gone(f->h, 7);
+	put(f, SELECT, 0);
+	state_reader_init(&r, w.data, w.len_bytes);
+	assert_int_equal(hotplug_load(f->h, &r), 0);
+	assert_int_equal(state_reader_finish(&r), 0);
+	assert_int_equal(get(f, PRESENT), 1);
+	assert_int_equal(get(f, NEWS), 1 << 8 | 7);
+	assert_int_equal(get(f, NEWS), NONE);
+	/* The news of the last is none that there is. */
+	w.data[w.len_bytes - 1] = 2;
+	state_reader_init(&r, w.data, w.len_bytes);
+	assert_int_equal(hotplug_load(f->h, &r), -EPROTO);
+	state_writer_deinit(&w);
+}
+
+/* ---- DIMMs ----------------------------------------------------------------- */
+
+static void test_dimm_news_is_taken_one_by_one(void **state)
+{
+	news_is_taken_one_by_one(*state, GED_MEM_HOTPLUG);
+}
+
+static void test_dimm_words_of_the_guest(void **state)
+{
+	words_of_the_guest(*state, HOTPLUG + 0x20);
+}
+
+static void test_dimm_is_described(void **state)
+{
+	struct fixture *f = *state;
+
+	hotplug_added(f->h, 7, 0x123456780000000ull, 0x38000000ull << 8);
+	put(f, SELECT, 7);
+	assert_int_equal(get(f, PRESENT), 1);
+	assert_int_equal(get(f, BASE), 0x80000000);
+	assert_int_equal(get(f, BASE + 4), 0x1234567);
+	assert_int_equal(get(f, LENGTH), 0);
+	assert_int_equal(get(f, LENGTH + 4), 0x38);
+	put(f, SELECT, 8);
+	assert_int_equal(get(f, PRESENT), 0);
+	assert_int_equal(get(f, BASE), 0);
+	/* There is no such slot. */
+	put(f, SELECT, NONE);
+	assert_int_equal(get(f, PRESENT), 0);
+	assert_int_equal(get(f, LENGTH), 0);
+	/* Other widths are nothing. */
+	put(f, SELECT, 7);
+	assert_int_equal(mmio_get(&f->m, PRESENT, 2), 0);
+}
+
+/* Those who plug them again say which there are. */
+static void test_dimm_registers_come_back(void **state)
+{
+	struct fixture *f = *state;
+	struct state_writer w = STATE_WRITER_INIT;
+	struct state_reader r;
+
+	hotplug_added(f->h, 7, 4ull << 30, 128 << 20);
+	put(f, SELECT, 7);
+	hotplug_save(f->h, &w);
+	hotplug_gone(f->h, 7);
+	put(f, SELECT, 0);
+	assert_false(hotplug_looked(f->h, 7));
+	state_reader_init(&r, w.data, w.len_bytes);
+	assert_int_equal(hotplug_load(f->h, &r), 0);
+	assert_int_equal(state_reader_finish(&r), 0);
+	assert_int_equal(get(f, PRESENT), 0);
+	assert_true(hotplug_looked(f->h, 7));
+	assert_int_equal(get(f, NEWS), 1 << 8 | 7);
+	state_writer_deinit(&w);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(test_ged_event_is_read_once),
-		T(test_ged_line_stays_up_until_events_are_read),
-		T(test_hotplug_says_what_came_and_what_is_to_go),
-		T(test_hotplug_forgets_what_is_gone),
-		T(test_hotplug_passes_ejections_on),
-		T(test_hotplug_survives_any_access),
-		T(test_pci_hidden_function_answers_no_more),
+#define CPUS(name) cmocka_unit_test_setup_teardown(name, setup_cpus, teardown)
+#define DIMMS(name) cmocka_unit_test_setup_teardown(name, setup_dimms, teardown)
+		CPUS(test_cpu_news_is_taken_one_by_one),
+		CPUS(test_cpu_words_of_the_guest),
+		CPUS(test_cpu_presence),
+		CPUS(test_cpu_registers_come_back),
+		DIMMS(test_dimm_news_is_taken_one_by_one),
+		DIMMS(test_dimm_words_of_the_guest),
+		DIMMS(test_dimm_is_described),
+		DIMMS(test_dimm_registers_come_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_devices platform/ged platform/pci_hotplug error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge pci/state state */
+/* LINK: vm_devices platform/ged platform/registers platform/pci_hotplug error bus irq loop pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge pci/state state */
 /* WITH: pci_fixture */
 /* Who removes a device when: the client, the guest, a reset, force. */
 #include "pci_fixture.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_dimms vm_reports dimms hot_memory ram guest_mem platform/ged platform/mem_hotplug error bus irq loop state pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge */
+/* LINK: vm_dimms vm_reports dimms hot_memory ram guest_mem platform/ged platform/registers platform/hotplug error bus irq loop state pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge */
 /* WITH: pci_fixture */
 /* DIMMs that come and go, as the client and the guest see it. */
 #include "pci_fixture.h"
@@ -28,7 +28,7 @@
 static struct {
 	struct pci_fixture m;
 	struct ged *ged;
-	struct mem_hotplug *h;
+	struct hotplug *h;
 	struct vm vm;
 	struct guest_mem *mem;
 	unsigned int quiet;	/* times devices were */
@@ -90,7 +90,7 @@ struct device *devices_find(const struct devices *d, const char *id)
 	return NULL;
 }
 
-struct mem_hotplug *board_mem_hotplug(struct board *b)
+struct hotplug *board_mem_hotplug(struct board *b)
 {
 	(void)b;
 	return f.h;
@@ -154,7 +154,7 @@ static const char *settle(void)
 
 static int setup(void **state)
 {
-	const struct mem_hotplug_owner owner = {
+	const struct hotplug_owner owner = {
 		vm_dimm_ejected, vm_dimm_reported, &f.vm,
 	};
 	struct error e;
@@ -164,8 +164,8 @@ static int setup(void **state)
 	pci_fixture_init(&f.m);
 	assert_int_equal(ged_create(&f.ged, f.m.mmio, 0xfed00000, f.m.irq, 18,
 				    f.m.loop, &e), 0);
-	assert_int_equal(mem_hotplug_create(&f.h, f.m.mmio, HOTPLUG, f.ged,
-					    &owner, &e), 0);
+	assert_int_equal(hotplug_create(&f.h, HOTPLUG_DIMMS, f.m.mmio, HOTPLUG,
+					f.ged, 0, &owner, &e), 0);
 	assert_int_equal(guest_mem_create(&f.mem), 0);
 	pthread_mutex_init(&f.vm.machine_lock, NULL);
 	f.vm.loop = f.m.loop;
@@ -192,7 +192,7 @@ static int teardown(void **state)
 	vm_dimms_deinit(&f.vm);
 	dimms_destroy(f.vm.dimms);
 	guest_mem_destroy(f.mem);
-	mem_hotplug_destroy(f.h);
+	hotplug_destroy(f.h);
 	ged_destroy(f.ged);
 	pci_fixture_deinit(&f.m);
 	return 0;
@@ -279,7 +279,7 @@ static void test_vm_dimm_before_the_start(void **state)
 static void test_vm_dimm_while_the_guest_starts(void **state)
 {
 	(void)state;
-	mem_hotplug_reset(f.h);
+	hotplug_reset(f.h);
 	assert_true(add("a", 128, false)->taken);
 	assert_int_equal(get(NEWS), 1 << 8);
 	put(SELECT, 1);
@@ -347,7 +347,7 @@ static void test_vm_dimm_stays_while_memory_is_read(void **state)
 static void test_vm_dimm_refusals(void **state)
 {
 	struct dimm_spec spec = { .backing.size_bytes = 128 * MIB };
-	struct mem_hotplug *h = f.h;
+	struct hotplug *h = f.h;
 	struct error e;
 
 	(void)state;

@@ -8,43 +8,30 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "platform/registers.h"
 #include "state.h"
 
-#define REGISTER_BYTES 4
+#define REGISTERS_BYTES 4
 
 struct ged {
-	struct bus *mmio;
-	struct bus_range range;
+	struct registers regs;
 	struct irq_line line;
 	struct loop_watch end_of_interrupt;
 	_Atomic uint32_t pending;
 };
 
 /* Reading takes all pending events, so that none is delivered twice. */
-static void ged_read(void *opaque, uint64_t offset, uint8_t *data,
-		     unsigned int len)
+static uint32_t ged_read(void *opaque, uint64_t offset)
 {
 	struct ged *g = opaque;
 
-	if (offset == 0 && len == REGISTER_BYTES)
-		bus_put_le(data, len, atomic_exchange(&g->pending, 0));
-	else
-		memset(data, 0, len);
-}
-
-static void ged_write(void *opaque, uint64_t offset, const uint8_t *data,
-		      unsigned int len)
-{
-	(void)opaque;
 	(void)offset;
-	(void)data;
-	(void)len;
+	return atomic_exchange(&g->pending, 0);
 }
 
-static const struct bus_ops ged_ops = { ged_read, ged_write };
+static const struct registers_ops ged_ops = { .read = ged_read };
 
 /* KVM has lowered the line; what came after the register was read counts. */
 static void end_of_interrupt(struct loop_watch *w, uint32_t events)
@@ -67,7 +54,6 @@ int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
 
 	if (!g)
 		return error_set(e, -ENOMEM, "out of memory");
-	g->mmio = mmio;
 	g->end_of_interrupt = (struct loop_watch)LOOP_WATCH_INIT;
 	ret = irq_line_init(&g->line, irq, gsi, true, e);
 	if (ret)
@@ -78,15 +64,10 @@ int ged_create(struct ged **out, struct bus *mmio, uint64_t base,
 		error_errno(e, ret, "event device");
 		goto err_line;
 	}
-	g->range = (struct bus_range){
-		.base = base, .len_bytes = REGISTER_BYTES, .ops = &ged_ops,
-		.opaque = g,
-	};
-	ret = bus_add(mmio, &g->range);
-	if (ret) {
-		error_errno(e, ret, "event device registers");
+	ret = registers_add(&g->regs, mmio, base, REGISTERS_BYTES, &ged_ops, g,
+			    "event device registers", e);
+	if (ret)
 		goto err_watch;
-	}
 	*out = g;
 	return 0;
 
@@ -103,7 +84,7 @@ void ged_destroy(struct ged *g)
 {
 	if (!g)
 		return;
-	bus_remove(g->mmio, &g->range);
+	registers_remove(&g->regs);
 	loop_remove(&g->end_of_interrupt);
 	irq_line_deinit(&g->line);
 	free(g);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pci/pci.h"
+#include "platform/registers.h"
 #include "state.h"
 
 enum reg {
@@ -17,11 +18,10 @@ enum reg {
 	REG_EJECT = 0x10,
 };
 
-#define REGISTER_BYTES 4
+#define REGISTERS_BYTES 0x14
 
 struct pci_hotplug {
-	struct bus *mmio;
-	struct bus_range range;
+	struct registers regs;
 	struct ged *ged;
 	struct pci_hotplug_owner owner;
 	uint32_t buses;
@@ -66,40 +66,30 @@ static void eject(struct pci_hotplug *h, unsigned int bus, unsigned int slot)
 		h->owner.ejected(h->owner.opaque, bus, slot);
 }
 
-static void hotplug_read(void *opaque, uint64_t offset, uint8_t *data,
-			 unsigned int len)
+static uint32_t hotplug_read(void *opaque, uint64_t offset)
 {
 	struct pci_hotplug *h = opaque;
-	uint32_t value = 0;
 
-	memset(data, 0, len);
-	if (len != REGISTER_BYTES)
-		return;
 	if (offset == REG_BUSES)
-		value = take(&h->buses);
-	else if (offset == REG_ADDED && h->selected < PCI_ROOTS)
-		value = take(&h->added[h->selected]);
-	else if (offset == REG_REQUESTED && h->selected < PCI_ROOTS)
-		value = take_requests(h, h->selected);
-	bus_put_le(data, len, value);
+		return take(&h->buses);
+	if (offset == REG_ADDED && h->selected < PCI_ROOTS)
+		return take(&h->added[h->selected]);
+	if (offset == REG_REQUESTED && h->selected < PCI_ROOTS)
+		return take_requests(h, h->selected);
+	return 0;
 }
 
-static void hotplug_write(void *opaque, uint64_t offset, const uint8_t *data,
-			  unsigned int len)
+static void hotplug_write(void *opaque, uint64_t offset, uint32_t value)
 {
 	struct pci_hotplug *h = opaque;
-	uint32_t value;
 
-	if (len != REGISTER_BYTES)
-		return;
-	value = (uint32_t)bus_get_le(data, len);
 	if (offset == REG_SELECT)
 		h->selected = value;
 	else if (offset == REG_EJECT)
 		eject(h, value >> 8, value & 0xff);
 }
 
-static const struct bus_ops hotplug_ops = { hotplug_read, hotplug_write };
+static const struct registers_ops hotplug_ops = { hotplug_read, hotplug_write };
 
 int pci_hotplug_create(struct pci_hotplug **out, struct bus *mmio,
 		       uint64_t base, struct ged *ged,
@@ -110,17 +100,13 @@ int pci_hotplug_create(struct pci_hotplug **out, struct bus *mmio,
 
 	if (!h)
 		return error_set(e, -ENOMEM, "out of memory");
-	h->mmio = mmio;
 	h->ged = ged;
 	h->owner = *owner;
-	h->range = (struct bus_range){
-		.base = base, .len_bytes = PCI_HOTPLUG_BYTES,
-		.ops = &hotplug_ops, .opaque = h,
-	};
-	ret = bus_add(mmio, &h->range);
+	ret = registers_add(&h->regs, mmio, base, REGISTERS_BYTES, &hotplug_ops,
+			    h, "PCI hot-plug registers", e);
 	if (ret) {
 		free(h);
-		return error_errno(e, ret, "PCI hot-plug registers");
+		return ret;
 	}
 	*out = h;
 	return 0;
@@ -130,7 +116,7 @@ void pci_hotplug_destroy(struct pci_hotplug *h)
 {
 	if (!h)
 		return;
-	bus_remove(h->mmio, &h->range);
+	registers_remove(&h->regs);
 	free(h);
 }
 

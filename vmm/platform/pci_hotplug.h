@@ -3,7 +3,7 @@
  * PCI hot-plug for ACPI: the registers behind PHPE and _EJ0 in boot/dsdt.asl and
  * boot/pci_bus.asl, which say what has come, what is to go, and that it went.
  *
- * 32 bits each, little-endian, at these offsets:
+ * At these offsets (platform/registers.h):
  *	0x00	read	bit n: there is news about root bus n; taken by reading
  *	0x04	write	the root bus that the next two are about
  *	0x08	read	bit n: slot n has got a function; taken by reading
@@ -20,8 +20,6 @@
 #include "bus.h"
 #include "error.h"
 #include "platform/ged.h"
-
-#define PCI_HOTPLUG_BYTES 0x14
 
 struct pci_hotplug;
 
