@@ -242,7 +242,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             TELL_BUS(PCIF, 15, SLTF)
         }
 
-        // vCPU hot-plug: platform/cpu_hotplug.h has the registers, and
+        // vCPU hot-plug: platform/hotplug.h has the registers, and
         // acpi_cpus_x86.c makes the devices and CTFY where there is a max.
         OperationRegion (CHPR, SystemMemory, 0xfed00200, 0x18)
         Field (CHPR, DWordAcc, NoLock, WriteAsZeros)
@@ -281,7 +281,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "MOTE", "MOTEDSDT", 1)
             }
         }
 
-        // DIMMs: platform/mem_hotplug.h has the registers, and acpi_dimms.c makes
+        // DIMMs: platform/hotplug.h has the registers, and acpi_dimms.c makes
         // the devices and MTFY where there are slots.
         OperationRegion (MHPR, SystemMemory, 0xfed00300, 0x28)
         Field (MHPR, DWordAcc, NoLock, WriteAsZeros)
