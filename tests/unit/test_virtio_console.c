@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
 /* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console virtio/console_port */
-/* WITH: fake_driver */
+/* WITH: fake_driver fake_chardev */
+#include "unit.h"
+
 #include <errno.h>
 #include <linux/virtio_console.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "fake_chardev.h"
 #include "fake_driver.h"
 #include "state.h"
 #include "virtio/console.h"
@@ -25,59 +22,6 @@
 #define RX	0
 #define TX	1
 
-/* The back end: takes `room` bytes, has input[in_pos … in_len). */
-struct chardev {
-	pthread_mutex_t lock;
-	size_t room;
-	uint8_t output[1 << 20];
-	size_t out_len, longest_write;
-	unsigned int writes;
-	uint8_t input[1 << 20];
-	size_t in_pos, in_len;
-	uint16_t columns, rows;
-	const struct chardev_client *client;
-	void *opaque;
-};
-
-void chardev_set_client(struct chardev *c, const struct chardev_client *client,
-			void *opaque)
-{
-	c->client = client;
-	c->opaque = opaque;
-}
-
-size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len)
-{
-	pthread_mutex_lock(&c->lock);
-	c->writes++;
-	if (len > c->longest_write)
-		c->longest_write = len;
-	if (len > c->room)
-		len = c->room;
-	memcpy(c->output + c->out_len, data, len);
-	c->out_len += len;
-	c->room -= len;
-	pthread_mutex_unlock(&c->lock);
-	return len;
-}
-
-size_t chardev_read(struct chardev *c, uint8_t *data, size_t len)
-{
-	pthread_mutex_lock(&c->lock);
-	if (len > c->in_len - c->in_pos)
-		len = c->in_len - c->in_pos;
-	memcpy(data, c->input + c->in_pos, len);
-	c->in_pos += len;
-	pthread_mutex_unlock(&c->lock);
-	return len;
-}
-
-void chardev_size(struct chardev *c, uint16_t *columns, uint16_t *rows)
-{
-	*columns = c->columns;
-	*rows = c->rows;
-}
-
 struct fixture {
 	struct chardev cd;
 	struct fake_ram ram;
@@ -86,33 +30,6 @@ struct fixture {
 	struct fake_irq irq;
 	struct fake_queue q[2];
 };
-
-static void type(struct chardev *c, const void *text, size_t len)
-{
-	pthread_mutex_lock(&c->lock);
-	memcpy(c->input + c->in_len, text, len);
-	c->in_len += len;
-	pthread_mutex_unlock(&c->lock);
-	c->client->input_ready(c->opaque);
-}
-
-static void make_room(struct chardev *c, size_t len)
-{
-	pthread_mutex_lock(&c->lock);
-	c->room = len;
-	pthread_mutex_unlock(&c->lock);
-	c->client->output_ready(c->opaque);
-}
-
-static size_t written(struct chardev *c)
-{
-	size_t len;
-
-	pthread_mutex_lock(&c->lock);
-	len = c->out_len;
-	pthread_mutex_unlock(&c->lock);
-	return len;
-}
 
 static void create(struct fixture *f)
 {
@@ -135,8 +52,7 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	pthread_mutex_init(&f->cd.lock, NULL);
-	f->cd.room = sizeof(f->cd.output);
+	fake_chardev_init(&f->cd);
 	f->cd.columns = 80;
 	f->cd.rows = 25;
 	fake_ram_init(&f->ram);
@@ -190,7 +106,7 @@ static void test_console_output_reaches_back_end(void **state)
 	send(f, b, 3);
 	assert_true(used(f, TX, &len));
 	assert_int_equal(len, 0);
-	assert_int_equal(written(&f->cd), 11);
+	assert_int_equal(fake_chardev_written(&f->cd), 11);
 	assert_memory_equal(f->cd.output, "hello world", 11);
 }
 
@@ -202,21 +118,21 @@ static void test_console_short_write_continues_when_there_is_room(void **state)
 
 	start(f, UINT64_MAX);
 	put(f, "hello world");
-	make_room(&f->cd, 7);
+	fake_chardev_set_room(&f->cd, 7);
 	send(f, b, 2);
-	while (written(&f->cd) < 7)
+	while (fake_chardev_written(&f->cd) < 7)
 		usleep(1000);
 	usleep(20000);
 	/* Not used, not lost, not tried again and again. */
 	assert_int_equal(fake_used_idx(&f->q[TX]), 0);
 	assert_true(f->cd.writes < 8);
-	make_room(&f->cd, 1);
-	while (written(&f->cd) < 8)
+	fake_chardev_set_room(&f->cd, 1);
+	while (fake_chardev_written(&f->cd) < 8)
 		usleep(1000);
 	assert_int_equal(fake_used_idx(&f->q[TX]), 0);
-	make_room(&f->cd, 100);
+	fake_chardev_set_room(&f->cd, 100);
 	assert_true(used(f, TX, &len));
-	assert_int_equal(written(&f->cd), 11);
+	assert_int_equal(fake_chardev_written(&f->cd), 11);
 	assert_memory_equal(f->cd.output, "hello world", 11);
 }
 
@@ -232,7 +148,7 @@ static void test_console_long_output_yields_to_others(void **state)
 	start(f, UINT64_MAX);
 	send(f, &b, 1);
 	assert_true(used(f, TX, &len));
-	assert_int_equal(written(&f->cd), b.len);
+	assert_int_equal(fake_chardev_written(&f->cd), b.len);
 	assert_memory_equal(f->cd.output, p, b.len);
 	assert_true(f->cd.longest_write <= 256 << 10);
 }
@@ -244,7 +160,7 @@ static void test_console_input_fills_buffers(void **state)
 	uint32_t len;
 
 	start(f, UINT64_MAX);
-	type(&f->cd, "0123456789", 10);	/* before there is a buffer */
+	fake_chardev_type(&f->cd, "0123456789", 10);	/* before there is a buffer */
 	fake_add(&f->q[RX], b, 2);
 	fake_kick(f->d, RX);
 	assert_true(used(f, RX, &len));
@@ -260,7 +176,7 @@ static void test_console_input_fills_buffers(void **state)
 	fake_kick(f->d, RX);
 	usleep(10000);
 	assert_int_equal(fake_used_idx(&f->q[RX]), 2);
-	type(&f->cd, "x", 1);
+	fake_chardev_type(&f->cd, "x", 1);
 	assert_true(used(f, RX, &len));
 	assert_int_equal(len, 1);
 }
@@ -280,7 +196,7 @@ static void test_console_large_paste_loses_nothing(void **state)
 	fake_kick(f->d, RX);
 	for (unsigned int i = 0; i < 100; i++) {
 		memset(paste, (int)i, sizeof(paste));
-		type(&f->cd, paste, sizeof(paste));
+		fake_chardev_type(&f->cd, paste, sizeof(paste));
 	}
 	while (total < sizeof(got)) {
 		assert_true(fake_used_wait(&f->q[RX], &f->irq, RX, &id, &len));
@@ -307,7 +223,7 @@ static void test_console_wrong_direction_breaks_device(void **state)
 		assert_int_equal(virtio_reg_status(f->d), 15 | NEEDS_RESET);
 		virtio_reg_status_write(f->d, 0);
 	}
-	assert_int_equal(written(&f->cd), 0);
+	assert_int_equal(fake_chardev_written(&f->cd), 0);
 }
 
 static uint16_t config_u16(struct fixture *f, uint32_t offset)
@@ -365,7 +281,7 @@ static void test_console_emergency_write_needs_no_queue(void **state)
 
 	virtio_reg_config_write(f->d, 8, (const uint8_t *)&v, 4);
 	virtio_reg_config_write(f->d, 0, (const uint8_t *)&v, 4);
-	assert_int_equal(written(&f->cd), 1);
+	assert_int_equal(fake_chardev_written(&f->cd), 1);
 	assert_int_equal(f->cd.output[0], 'E');
 	assert_int_equal(config_u16(f, 0), 80);
 }
@@ -381,9 +297,9 @@ static void test_console_saved_half_way_continues_there(void **state)
 
 	start(f, UINT64_MAX);
 	put(f, "hello world");
-	make_room(&f->cd, 7);
+	fake_chardev_set_room(&f->cd, 7);
 	send(f, b, 2);
-	while (written(&f->cd) < 7)
+	while (fake_chardev_written(&f->cd) < 7)
 		usleep(1000);
 	virtio_device_quiesce(f->d);
 	virtio_device_save(f->d, &w);
@@ -394,11 +310,11 @@ static void test_console_saved_half_way_continues_there(void **state)
 	assert_int_equal(virtio_device_load(f->d, &r, &e), 0);
 	assert_int_equal(state_reader_finish(&r), 0);
 	f->cd.room = 100;
-	assert_int_equal(written(&f->cd), 7);
+	assert_int_equal(fake_chardev_written(&f->cd), 7);
 	virtio_device_resume(f->d);
 	assert_true(used(f, TX, &len));
 	assert_memory_equal(f->cd.output, "hello world", 11);
-	assert_int_equal(written(&f->cd), 11);
+	assert_int_equal(fake_chardev_written(&f->cd), 11);
 	state_writer_deinit(&w);
 }
 
@@ -410,16 +326,16 @@ static void test_console_reset_forgets_half_a_chain(void **state)
 
 	start(f, UINT64_MAX);
 	put(f, "hello world");
-	make_room(&f->cd, 7);
+	fake_chardev_set_room(&f->cd, 7);
 	send(f, &b, 1);
-	while (written(&f->cd) < 7)
+	while (fake_chardev_written(&f->cd) < 7)
 		usleep(1000);
 	virtio_reg_status_write(f->d, 0);
-	make_room(&f->cd, 100);		/* nobody there: harmless */
+	fake_chardev_set_room(&f->cd, 100);		/* nobody there: harmless */
 	start(f, UINT64_MAX);
 	send(f, &b, 1);
 	assert_true(used(f, TX, &len));
-	assert_int_equal(written(&f->cd), 18);
+	assert_int_equal(fake_chardev_written(&f->cd), 18);
 	assert_memory_equal(f->cd.output, "hello whello world", 18);
 }
 

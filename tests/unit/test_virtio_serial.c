@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
 /* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console_port virtio/serial virtio/serial_control */
-/* WITH: fake_driver */
+/* WITH: fake_driver fake_chardev */
 /* A console with many ports, before fake chardevs. */
 #include "unit.h"
 
 #include <linux/virtio_console.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fake_chardev.h"
 #include "fake_driver.h"
 #include "virtio/serial.h"
 
@@ -22,86 +22,6 @@
 #define C_RX	2
 #define C_TX	3
 #define NEEDS_RESET 0x40
-
-struct chardev {
-	pthread_mutex_t lock;
-	size_t room;
-	char output[256], input[256];
-	size_t out_len, in_pos, in_len;
-	bool open, lossless;
-	const struct chardev_client *client;
-	void *opaque;
-};
-
-void chardev_set_client(struct chardev *c, const struct chardev_client *client,
-			void *opaque)
-{
-	c->client = client;
-	c->opaque = opaque;
-}
-
-size_t chardev_write(struct chardev *c, const uint8_t *data, size_t len)
-{
-	pthread_mutex_lock(&c->lock);
-	if (len > c->room)
-		len = c->room;
-	memcpy(c->output + c->out_len, data, len);
-	c->out_len += len;
-	c->room -= len;
-	pthread_mutex_unlock(&c->lock);
-	return len;
-}
-
-size_t chardev_read(struct chardev *c, uint8_t *data, size_t len)
-{
-	pthread_mutex_lock(&c->lock);
-	if (len > c->in_len - c->in_pos)
-		len = c->in_len - c->in_pos;
-	memcpy(data, c->input + c->in_pos, len);
-	c->in_pos += len;
-	pthread_mutex_unlock(&c->lock);
-	return len;
-}
-
-bool chardev_is_open(struct chardev *c)
-{
-	bool open;
-
-	pthread_mutex_lock(&c->lock);
-	open = c->open;
-	pthread_mutex_unlock(&c->lock);
-	return open;
-}
-
-void chardev_set_lossless(struct chardev *c, bool on)
-{
-	c->lossless = on;
-}
-
-static void type(struct chardev *c, const char *text)
-{
-	pthread_mutex_lock(&c->lock);
-	memcpy(c->input + c->in_len, text, strlen(text));
-	c->in_len += strlen(text);
-	pthread_mutex_unlock(&c->lock);
-	c->client->input_ready(c->opaque);
-}
-
-static void make_room(struct chardev *c, size_t room)
-{
-	pthread_mutex_lock(&c->lock);
-	c->room = room;
-	pthread_mutex_unlock(&c->lock);
-	c->client->output_ready(c->opaque);
-}
-
-static void set_open(struct chardev *c, bool on)
-{
-	pthread_mutex_lock(&c->lock);
-	c->open = on;
-	pthread_mutex_unlock(&c->lock);
-	c->client->connected(c->opaque, on);
-}
 
 struct fixture {
 	struct chardev cd[PORTS];
@@ -117,10 +37,8 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct error e;
 
-	for (int i = 0; i < PORTS; i++) {
-		pthread_mutex_init(&f->cd[i].lock, NULL);
-		f->cd[i].room = sizeof(f->cd[i].output);
-	}
+	for (int i = 0; i < PORTS; i++)
+		fake_chardev_init(&f->cd[i]);
 	fake_ram_init(&f->ram);
 	assert_int_equal(iothread_create(&f->thread, "io"), 0);
 	assert_int_equal(virtio_serial_create(&f->d, PORTS, f->ram.mem,
@@ -235,11 +153,11 @@ static void test_serial_ports_are_announced_named_and_opened(void **state)
 	say(f, 2, VIRTIO_CONSOLE_PORT_READY, 1);
 	expect_told(f, 2, VIRTIO_CONSOLE_PORT_NAME, 1, "org.example.agent");
 	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
-	set_open(&f->cd[2], true);
+	fake_chardev_set_open(&f->cd[2], true);
 	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 1, "");
-	set_open(&f->cd[2], false);
+	fake_chardev_set_open(&f->cd[2], false);
 	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
-	set_open(&f->cd[0], true);
+	fake_chardev_set_open(&f->cd[0], true);
 	expect_silence(f);
 }
 
@@ -254,7 +172,7 @@ static void test_serial_data_passes_once_the_guest_listens(void **state)
 	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
 	fake_add(&f->q[4], &(struct fake_buffer){ DATA + 64, 10, true }, 1);
 	fake_kick(f->d, 4);
-	type(&f->cd[1], "hello");
+	fake_chardev_type(&f->cd[1], "hello", 5);
 	usleep(20000);
 	assert_int_equal(fake_used_idx(&f->q[4]), 0);
 	open_port(f, 1);
@@ -262,13 +180,13 @@ static void test_serial_data_passes_once_the_guest_listens(void **state)
 	assert_int_equal(len, 5);
 	assert_memory_equal(fake_ptr(&f->ram, DATA + 64), "hello", 5);
 	/* Out, with a pause for a slow reader. */
-	make_room(&f->cd[1], 3);
+	fake_chardev_set_room(&f->cd[1], 3);
 	memcpy(fake_ptr(&f->ram, DATA + 64), "abcdef", 6);
 	fake_add(&f->q[5], &(struct fake_buffer){ DATA + 64, 6, false }, 1);
 	fake_kick(f->d, 5);
 	usleep(20000);
 	assert_int_equal(fake_used_idx(&f->q[5]), 0);
-	make_room(&f->cd[1], 100);
+	fake_chardev_set_room(&f->cd[1], 100);
 	assert_true(fake_used_wait(&f->q[5], &f->irq, 5, &id, &len));
 	assert_memory_equal(f->cd[1].output, "abcdef", 6);
 	assert_int_equal(f->cd[1].out_len, 6);
@@ -289,7 +207,7 @@ static void test_serial_ports_come_and_go(void **state)
 	expect_told(f, 1, VIRTIO_CONSOLE_PORT_NAME, 1, "a");
 	expect_told(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
 	/* What waits for its reader does not wait for ever. */
-	make_room(&f->cd[1], 0);
+	fake_chardev_set_room(&f->cd[1], 0);
 	fake_add(&f->q[5], &(struct fake_buffer){ DATA + 64, 6, false }, 1);
 	fake_kick(f->d, 5);
 	virtio_serial_remove(f->d, 1);

@@ -297,17 +297,28 @@ static void test_vm_device_guest_is_reminded(void **state)
 }
 
 /* It was asked before it was saved, and has not heard, or not answered yet. */
-static void test_vm_device_guest_is_reminded_after_a_restore(void **state)
+/* A device that the guest had been asked for when the VM was saved. */
+static struct device *restore_removing(struct fixture *f, bool ejected)
 {
-	struct fixture *f = *state;
 	struct device *d = add(f, "a");
 
 	f->vm.remind_ns = 1000000;
 	mmio_put(&f->m, HOTPLUG + 4, 4, 1);
 	pthread_mutex_lock(&f->vm.machine_lock);
+	if (ejected)
+		pci_hide(&d->pci->f);
 	vm_device_note_removing(&f->vm, d);
+	if (ejected)
+		vm_device_note_ejected(&f->vm, 1, 0);
 	pthread_mutex_unlock(&f->vm.machine_lock);
-	assert_true(d->removing);
+	return d;
+}
+
+static void test_vm_device_guest_is_reminded_after_a_restore(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(restore_removing(f, false)->removing);
 	assert_int_equal(mmio_get(&f->m, REMOVE, 4), 0);
 	while (!mmio_get(&f->m, REMOVE, 4))
 		run_loop(f->m.loop);
@@ -324,15 +335,8 @@ static void test_vm_device_guest_is_reminded_after_a_restore(void **state)
 static void test_vm_device_restored_and_let_go_is_not_asked_for(void **state)
 {
 	struct fixture *f = *state;
-	struct device *d = add(f, "a");
 
-	f->vm.remind_ns = 1000000;
-	mmio_put(&f->m, HOTPLUG + 4, 4, 1);
-	pthread_mutex_lock(&f->vm.machine_lock);
-	pci_hide(&d->pci->f);
-	vm_device_note_removing(&f->vm, d);
-	vm_device_note_ejected(&f->vm, 1, 0);
-	pthread_mutex_unlock(&f->vm.machine_lock);
+	restore_removing(f, true);
 	run_loop(f->m.loop);
 	assert_string_equal(events, "a;");
 	add(f, "b");
