@@ -654,6 +654,14 @@ static void test_cli_restore_mistakes_are_named(void **state)
 		{ { "a", "--pmem", "path=/x,id=a" }, "'a'" },
 		{ { "a", "--net", "tap=x,id=m" }, "'m'" },
 		{ { "a", "--9p", "/x,tag=t" }, "'t'" },
+		{ { "a", "--pmem", "path=/x,id=p,ro" }, "readonly" },
+		{ { "a", "-d", "path=/x,id=a,serial=T" }, "serial" },
+		{ { "a", "-d", "path=/x,id=a,queues=2" }, "queues" },
+		{ { "a", "-d", "path=/x,id=a,format=vhd" }, "format" },
+		{ { "a", "--net", "tap=x,id=n,queues=2" }, "queues" },
+		{ { "a", "--9p", "/x,tag=s,readonly=on" }, "readonly" },
+		{ { "a", "--9p", "/x,tag=s,allowed=b" }, "allowed" },
+		{ { "a", "--9p", "/x,tag=s,msize=8K" }, "msize" },
 		{ { "a", "--monitr", "x" }, "--monitor" },
 	};
 

@@ -126,14 +126,14 @@ static void help_restore(FILE *out)
 	for (const struct option *o = options; o->name; o++)
 		if (option_is_override(o->name))
 			print_option(out, o);
-	fputs("\nA --disk, --pmem or --net needs the id of a saved one and gives "
-	      "it another path\n"
-	      "or back end, a --9p the tag; the id of --rootfs is rootfs. "
-	      "Monitor, exit report\n"
-	      "and log are not those of the saved VM. A file that is damaged, of "
-	      "another\n"
-	      "version or does not fit this host is exit status 2, before the "
-	      "guest runs.\n", out);
+	fputs("\n"
+	      "A --disk, --pmem or --net needs the id of a saved one and gives it another path\n"
+	      "or back end, a --9p the tag; the id of --rootfs is rootfs. What the guest was\n"
+	      "told of them (readonly, queues, serial, msize ...) stays as it was saved; it\n"
+	      "sees another mac after its next reset. Monitor, exit report and log are not\n"
+	      "those of the saved VM; without --uuid it has that one's. A file that is damaged,\n"
+	      "of another version or does not fit this host is exit status 2, before the guest\n"
+	      "runs.\n", out);
 }
 
 static void help_merge(FILE *out)

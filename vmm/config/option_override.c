@@ -37,6 +37,62 @@ static void move_path(char **to, char **from)
 	*from = NULL;
 }
 
+/* The guest was told of it, so it stays; ignored, it would seem to be done. */
+static int fixed(const char *option, const char *id, const char *name,
+		 struct error *e)
+{
+	return error_config(e, -EINVAL, "%s: '%s': %s is as it was saved",
+			    option, id, name);
+}
+
+static bool differs(const char *given, const char *saved)
+{
+	return given && (!saved || strcmp(given, saved));
+}
+
+static int check_disk(const struct config_disk *d,
+		      const struct config_disk *given, struct error *e)
+{
+	const char *name = given->format != DISK_BY_NAME &&
+			   given->format != d->format ? "format" :
+			   given->readonly && !d->readonly ? "readonly" :
+			   given->queues > 1 && given->queues != d->queues ?
+			   "queues" :
+			   differs(given->serial, d->serial ? d->serial :
+						  d->id) ? "serial" : NULL;
+
+	return name ? fixed("--disk", d->id, name, e) : 0;
+}
+
+static int check_pmem(const struct config_pmem *p,
+		      const struct config_pmem *given, struct error *e)
+{
+	if (!given->readonly || p->readonly)
+		return 0;
+	return fixed("--pmem", p->id, "readonly", e);
+}
+
+static int check_net(const struct config_net *n,
+		     const struct config_net *given, struct error *e)
+{
+	if (!given->queues || given->queues == n->queues)
+		return 0;
+	return fixed("--net", n->id, "queues", e);
+}
+
+/* Open files were found by what there was to be seen. */
+static int check_share(const struct config_9p *s,
+		       const struct config_9p *given, struct error *e)
+{
+	const char *name = given->readonly && !s->readonly ? "readonly" :
+			   differs(given->allowed, s->allowed) ? "allowed" :
+			   given->msize_bytes &&
+			   given->msize_bytes != s->msize_bytes ? "msize" :
+			   NULL;
+
+	return name ? fixed("--9p", s->tag, name, e) : 0;
+}
+
 static bool is_root(const struct vm_config *c, enum config_rootfs_type type,
 		    const char *id)
 {
@@ -47,6 +103,8 @@ static bool is_root(const struct vm_config *c, enum config_rootfs_type type,
 static int override_disk(struct vm_config *c, size_t count,
 			 struct config_disk *given, struct error *e)
 {
+	int ret;
+
 	if (is_root(c, ROOTFS_DISK, given->id)) {
 		move_path(&c->rootfs.path, &given->path);
 		return 0;
@@ -54,6 +112,9 @@ static int override_disk(struct vm_config *c, size_t count,
 	for (size_t i = 0; given->id && i < count; i++) {
 		if (strcmp(c->disks[i].id, given->id))
 			continue;
+		ret = check_disk(&c->disks[i], given, e);
+		if (ret)
+			return ret;
 		move_path(&c->disks[i].path, &given->path);
 		c->disks[i].direct |= given->direct;
 		c->disks[i].no_flush |= given->no_flush;
@@ -65,6 +126,8 @@ static int override_disk(struct vm_config *c, size_t count,
 static int override_pmem(struct vm_config *c, size_t count,
 			 struct config_pmem *given, struct error *e)
 {
+	int ret;
+
 	if (is_root(c, ROOTFS_PMEM, given->id)) {
 		move_path(&c->rootfs.path, &given->path);
 		return 0;
@@ -72,6 +135,9 @@ static int override_pmem(struct vm_config *c, size_t count,
 	for (size_t i = 0; given->id && i < count; i++) {
 		if (strcmp(c->pmems[i].id, given->id))
 			continue;
+		ret = check_pmem(&c->pmems[i], given, e);
+		if (ret)
+			return ret;
 		move_path(&c->pmems[i].path, &given->path);
 		return 0;
 	}
@@ -82,11 +148,16 @@ static int override_pmem(struct vm_config *c, size_t count,
 static int override_net(struct vm_config *c, size_t count,
 			struct config_net *given, struct error *e)
 {
+	int ret;
+
 	for (size_t i = 0; given->id && i < count; i++) {
 		struct config_net *n = &c->nets[i];
 
 		if (strcmp(n->id, given->id))
 			continue;
+		ret = check_net(n, given, e);
+		if (ret)
+			return ret;
 		n->user = given->user;
 		n->vhost = given->vhost;
 		move_path(&n->tap, &given->tap);
@@ -102,9 +173,14 @@ static int override_net(struct vm_config *c, size_t count,
 static int override_share(struct vm_config *c, size_t count,
 			  struct config_9p *given, struct error *e)
 {
+	int ret;
+
 	for (size_t i = 0; given->tag && i < count; i++) {
 		if (strcmp(c->shares[i].tag, given->tag))
 			continue;
+		ret = check_share(&c->shares[i], given, e);
+		if (ret)
+			return ret;
 		move_path(&c->shares[i].path, &given->path);
 		return 0;
 	}

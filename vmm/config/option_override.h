@@ -19,8 +19,8 @@ struct option_saved {
 struct option_saved option_saved(const struct vm_config *c);
 /*
  * What follows them came from the command line: each gives the saved one of the
- * same id, or tag, another file or back end. An id that is not there, no id, and
- * the same twice are errors.
+ * same id, or tag, another file or back end. An id that is not there, no id, the
+ * same twice, and what cannot become different are errors.
  */
 int option_override(struct vm_config *c, const struct option_saved *saved,
 		    struct error *e);
