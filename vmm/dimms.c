@@ -141,21 +141,20 @@ static bool in_room(const struct dimms *d, gpa_t base, uint64_t len)
 	       len <= d->len_bytes - (base - d->base);
 }
 
-static int take_given(const struct dimms *d, struct dimm *dimm, gpa_t base,
-		      struct error *e)
+static int check_given(const struct dimms *d, gpa_t base, uint64_t len,
+		       struct error *e)
 {
-	if (base % DIMM_ALIGN || !in_room(d, base, dimm->len_bytes))
+	if (base % DIMM_ALIGN || !in_room(d, base, len))
 		return error_config(e, -EINVAL, "addr: %#llx: DIMMs go to a "
 				    "multiple of 128 MiB from %#llx to %#llx",
 				    (unsigned long long)base,
 				    (unsigned long long)d->base,
 				    (unsigned long long)(d->base +
 							 d->len_bytes));
-	if (conflict_end(d, base, dimm->len_bytes))
+	if (conflict_end(d, base, len))
 		return error_class_set(e, ERROR_ALREADY_ATTACHED, -EEXIST,
 				       "addr: %#llx: there is a DIMM already",
 				       (unsigned long long)base);
-	dimm->base = base;
 	return 0;
 }
 
@@ -177,11 +176,12 @@ static int find_room(const struct dimms *d, uint64_t len, gpa_t *out,
 			       "max=)", (unsigned long long)(len >> 20));
 }
 
-static int take_address(const struct dimms *d, struct dimm *dimm, gpa_t given,
+/* *base is given, or 0. */
+static int take_address(const struct dimms *d, gpa_t *base, uint64_t len,
 			struct error *e)
 {
-	return given ? take_given(d, dimm, given, e) :
-		       find_room(d, dimm->len_bytes, &dimm->base, e);
+	return *base ? check_given(d, *base, len, e) :
+		       find_room(d, len, base, e);
 }
 
 int dimms_reserve(struct dimms *d, uint64_t len_bytes, gpa_t *base,
@@ -196,7 +196,7 @@ int dimms_reserve(struct dimms *d, uint64_t len_bytes, gpa_t *base,
 		return error_class_set(e, ERROR_NO_AVAILABLE_LOCATION, -ENOSPC,
 				       "no more than %u such", RESERVED_MAX);
 	len_bytes = (len_bytes + DIMM_ALIGN - 1) & ~(DIMM_ALIGN - 1);
-	ret = find_room(d, len_bytes, base, e);
+	ret = take_address(d, base, len_bytes, e);
 	if (ret)
 		return ret;
 	d->reserved[i].base = *base;
@@ -277,9 +277,10 @@ int dimms_prepare(const struct dimms *d, const struct dimm_spec *spec,
 	dimm = dimm_new(spec);
 	if (!dimm)
 		return error_set(e, -ENOMEM, "out of memory");
+	dimm->base = spec->base;
 	ret = take_slot(d, dimm, spec, e);
 	if (!ret)
-		ret = take_address(d, dimm, spec->base, e);
+		ret = take_address(d, &dimm->base, dimm->len_bytes, e);
 	if (!ret)
 		ret = make_memory(dimm, spec, e);
 	if (ret) {

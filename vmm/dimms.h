@@ -71,7 +71,8 @@ int dimms_plug(struct dimms *d, struct dimm *dimm, struct error *e);
 /* Nobody holds an address inside: every device that could is quiesced. */
 void dimms_remove(struct dimms *d, struct dimm *dimm);
 
-/* Addresses for something else, until they are given back. As dimms_prepare(). */
+/* Addresses for something else, until they are given back: those at *base, or,
+ * where that is 0, the lowest free. As dimms_prepare(). */
 int dimms_reserve(struct dimms *d, uint64_t len_bytes, gpa_t *base,
 		  struct error *e);
 void dimms_unreserve(struct dimms *d, gpa_t base);

@@ -40,8 +40,7 @@ static int check(const struct vm *vm, struct error *e)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "migrate: the VM is %s",
 				       vm_state_name(vm->state));
-	if (dimms_bytes(vm->dimms) ||
-	    (vm->hot_memory && hot_memory_open_bytes(vm->hot_memory)))
+	if (vm_memory_added(vm))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "migrate: a VM to which memory was added "
 				       "cannot be sent");

@@ -18,8 +18,9 @@ struct ram;
 #define RAM_MAX_RANGES 2
 /* With what may be added to it, in a memory slot each (hot_memory.h, dimms.h). */
 #define HOT_MEMORY_MAX_SLOTS 128
-#define RAM_MAX_PARTS (RAM_MAX_RANGES + HOT_MEMORY_MAX_SLOTS + \
-		       CONFIG_MAX_DIMMS)
+#define HOT_MEMORY_MAX_ROOMS 4
+#define RAM_MAX_PARTS (RAM_MAX_RANGES + CONFIG_MAX_DIMMS + \
+		       HOT_MEMORY_MAX_ROOMS * HOT_MEMORY_MAX_SLOTS)
 
 /* A part of guest-physical space that RAM fills; together they hold it all. */
 struct ram_range {

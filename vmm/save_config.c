@@ -116,6 +116,9 @@ static int check_device(const struct devices *devices, const struct device *d,
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: a %s without an id cannot be saved",
 				       device_type_name(d->type));
+	/* What the configuration does not know has a section of its own. */
+	if (d->type == DEVICE_MEM)
+		return 0;
 	for (struct device *i = devices_first(devices); i != d; i = i->next)
 		if (i->type == d->type && !strcmp(device_key(i), key))
 			return error_class_set(e, ERROR_NOT_SUPPORTED,

@@ -135,6 +135,7 @@ static int check_sections(const struct saved_vm *s, bool stream,
 				    "there", s->path, TAG_VCPU);
 	for (size_t i = 0; i < s->view.count; i++)
 		known += !strcmp(s->view.sections[i].tag, TAG_VCPU);
+	known += state_view_find(&s->view, TAG_MEMS, 0) != NULL;
 	known += state_view_count(&s->view, TAG_DEVICE);
 	if (known == s->view.count)
 		return 0;
@@ -257,6 +258,8 @@ int saved_vm_open_at(struct saved_vm **out, const char *path,
 	if (!ret)
 		ret = read_memory(s, e);
 	if (!ret)
+		ret = saved_mems_read(s, false, e);
+	if (!ret)
 		ret = saved_vm_open_base(s, depth, e);
 	if (ret) {
 		saved_vm_close(s);
@@ -280,6 +283,7 @@ int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
 	if (!s)
 		return error_set(e, -ENOMEM, "out of memory");
 	s->memory_fd = -1;
+	s->mode = RESTORE_COPY;
 	s->path = strdup("stream");
 	ret = s->path ? state_view_init(&s->view, data, len_bytes, e) :
 			error_set(e, -ENOMEM, "out of memory");
@@ -289,6 +293,8 @@ int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
 		ret = read_config(s, e);
 	if (!ret)
 		ret = read_devices(s, e);
+	if (!ret)
+		ret = saved_mems_read(s, true, e);
 	if (ret) {
 		saved_vm_close(s);
 		return ret;

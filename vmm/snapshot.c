@@ -70,6 +70,12 @@ static int save_devices(struct vm *vm, struct state_file *f, struct error *e)
 	if (!w)
 		return -ENOMEM;
 	vm_dimms_save(vm, w);
+	if (vm->hot_memory) {
+		w = section(f, TAG_MEMS, 0, e);
+		if (!w)
+			return -ENOMEM;
+		vm_mems_save(vm, w);
+	}
 	for (struct device *d = devices_first(vm->devices); d; d = d->next) {
 		w = section(f, TAG_DEVICE, i++, e);
 		if (!w)
@@ -144,6 +150,44 @@ int snapshot_load_dimms(struct vm *vm, struct error *e)
 	ret = vm_dimms_load(vm, &r, e);
 	return ret ? saved_vm_section_error(vm->saved, TAG_DIMMS, 0, ret, e) :
 		     0;
+}
+
+static int add_device(struct vm *vm, const struct saved_device *saved,
+		      const void *config, struct error *e)
+{
+	const struct device_spec spec = {
+		.type = saved->type,
+		.id = *saved->id ? saved->id : NULL,
+		.config = config,
+		.bus = saved->bus,
+		.slot = saved->slot,
+	};
+	int ret = devices_add(vm->devices, &spec, NULL, e);
+
+	return ret ? error_prefix(e, ret, "'%s'", saved->key) : 0;
+}
+
+int snapshot_add_devices(struct vm *vm, struct error *e)
+{
+	const struct saved_vm *s = vm->saved;
+	unsigned int mem = 0;
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < s->device_count; i++) {
+		struct device_mem config;
+
+		/* The first is that of --memory max=. */
+		if (s->devices[i].type != DEVICE_MEM || !mem++)
+			continue;
+		if (mem > s->mem_count)
+			return saved_vm_section_error(s, TAG_DEVICE, i,
+				error_errno(e, -EPROTO, "without memory"), e);
+		vm_mem_config(vm, mem - 1, &config);
+		ret = add_device(vm, &s->devices[i], &config, e);
+		if (ret)
+			saved_vm_section_error(s, TAG_DEVICE, i, ret, e);
+	}
+	return ret;
 }
 
 /* All are there before the first is loaded, as their APICs know of each other. */

@@ -10,9 +10,9 @@
 #include "save/memory_file.h"
 #include "save/state_file.h"
 #include "snapshot.h"
+#include "vm_mems.h"
 
-/* Sections, in the order of the file. All but the devices and vCPUs are there
- * once. */
+/* Sections. All but the devices and vCPUs are there once. */
 #define TAG_SAVE	"save"
 #define TAG_CONFIG	"config"
 #define TAG_CPU		"cpu"
@@ -22,6 +22,8 @@
 #define TAG_DEVICE	"device"
 #define TAG_DIMMS	"dimms"
 #define TAG_MEMORY	"memory"
+/* Only where there are any. */
+#define TAG_MEMS	"mems"
 
 /* The files of a directory. */
 #define STATE_NAME	"state"
@@ -44,6 +46,12 @@ struct saved_device {
 	uint32_t address;
 	uint32_t uses;		/* of a share: device_use(); 0: unknown */
 	uint64_t base;		/* of pmem: where the guest has it; 0: unknown */
+};
+
+/* The room of a virtio-mem; bytes. */
+struct saved_mem {
+	char memdev[DEVICE_ID_BYTES];	/* empty: --memory's */
+	uint64_t base, bytes, open;
 };
 
 void saved_device_put(struct state_writer *w, const struct device *device);
@@ -87,6 +95,8 @@ struct saved_vm {
 	uint64_t hot_bytes;		/* of the memory, in the room for more */
 	struct saved_device *devices;
 	size_t device_count;
+	struct saved_mem mems[VM_MEMS_MAX];
+	uint32_t mem_count;		/* 0: of an older save, see hot_bytes */
 };
 
 /*
@@ -95,6 +105,9 @@ struct saved_vm {
  */
 int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
 			size_t len_bytes, struct error *e);
+
+/* saved_mems.c: s->mems. stream: there is no section `memory`. */
+int saved_mems_read(struct saved_vm *s, bool stream, struct error *e);
 
 /* What went wrong with a section; ret is negative, returned. */
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,

@@ -293,18 +293,9 @@ static int create_hot_memory(struct vm *vm, struct error *e)
 /* As far as it was open; its content comes with the RAM's. */
 static int restore_hot_memory(struct vm *vm, struct error *e)
 {
-	const struct saved_vm *s = vm->saved;
-	int ret = create_hot_memory(vm, e), fd;
-	uint64_t at, len;
+	int ret = create_hot_memory(vm, e);
 
-	if (ret || !s->hot_bytes)
-		return ret;
-	at = vm_memory_offset(vm, hot_memory_base(vm->hot_memory));
-	ret = hot_memory_open(vm->hot_memory, s->hot_bytes, e);
-	fd = saved_vm_lowest_file(s, &len);
-	if (!ret && s->mode == RESTORE_MAP && len > at)
-		ret = hot_memory_map(vm->hot_memory, fd, at, len - at, e);
-	return ret;
+	return ret ? ret : vm_mems_load(vm, e);
 }
 
 static int create_devices(struct vm *vm, struct error *e)
@@ -393,7 +384,7 @@ static int create(struct vm **out, const struct vm_config *c,
 		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
 		create_chardevs, create_board, create_pmem, restore_hot_memory,
 		snapshot_load_dimms, vm_fault_start, create_devices,
-		create_vcpus, snapshot_load, NULL,
+		snapshot_add_devices, create_vcpus, snapshot_load, NULL,
 	};
 	static const build_step incoming[] = {
 		probe_kvm, create_memory, create_kvm, attach_memory,

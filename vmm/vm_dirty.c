@@ -13,8 +13,8 @@ size_t vm_ram_parts(const struct vm *vm, struct ram_part *parts)
 {
 	size_t count = ram_parts(vm->ram, parts);
 
-	if (vm->hot_memory)
-		count += hot_memory_parts(vm->hot_memory, parts + count);
+	for (unsigned int n = 0; n < VM_MEMS_MAX && vm->mems[n].memory; n++)
+		count += hot_memory_parts(vm->mems[n].memory, parts + count);
 	return count + dimms_parts(vm->dimms, parts + count);
 }
 

@@ -55,8 +55,9 @@ int vm_fault_start(struct vm *vm, struct error *e)
 	if (!ret)
 		ret = fault_create(&vm->fault, &p, e);
 	free(order);
-	if (!ret && vm->hot_memory)
-		hot_memory_note_filled(vm->hot_memory);
+	for (unsigned int n = 0; !ret && n < VM_MEMS_MAX; n++)
+		if (vm->mems[n].memory)
+			hot_memory_note_filled(vm->mems[n].memory);
 	return ret;
 }
 

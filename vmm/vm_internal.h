@@ -258,8 +258,15 @@ void vm_balloon_changed(void *opaque);
 
 /* vm_mems.c */
 void vm_mems_deinit(struct vm *vm);
+/* Memory for virtio-mem n, at base, or, where that is 0, the lowest free address.
+ * What fails may leave a part of it, until vm_mems_deinit(). */
+int vm_mem_make_room(struct vm *vm, unsigned int n, const char *memdev,
+		     const struct config_memory *backing, gpa_t base,
+		     struct error *e);
 /* What its device is made from, of one that has its memory. */
 void vm_mem_config(struct vm *vm, unsigned int n, struct device_mem *out);
+/* Is there more than the VM started with, plugged or not? */
+bool vm_memory_added(const struct vm *vm);
 /* For virtio-mem: opaque is the struct vm_mem. The second is in vm_memory.c. */
 void vm_mem_clear(void *opaque, uint64_t offset, uint64_t len_bytes);
 void vm_mem_changed(void *opaque);
@@ -307,9 +314,16 @@ size_t vm_memory_parts(const struct vm *vm, struct memory_part *parts);
 void vm_dimms_save(const struct vm *vm, struct state_writer *w);
 int vm_dimms_load(struct vm *vm, struct state_reader *r, struct error *e);
 
+/* vm_mems_save.c: the same of virtio-mem's rooms; loading makes those that are
+ * not there, and opens all as far as they were. */
+void vm_mems_save(const struct vm *vm, struct state_writer *w);
+int vm_mems_load(struct vm *vm, struct error *e);
+
 /* snapshot.c: steps of making a VM from vm->saved. */
 int snapshot_load_cpu(struct vm *vm, struct error *e);
 int snapshot_load_dimms(struct vm *vm, struct error *e);
+/* The devices that no configuration asks for. */
+int snapshot_add_devices(struct vm *vm, struct error *e);
 int snapshot_load(struct vm *vm, struct error *e);
 /* The part of it that is neither RAM nor what a CPU is. */
 int snapshot_load_state(struct vm *vm, struct error *e);

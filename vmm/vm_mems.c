@@ -177,6 +177,10 @@ static int check_new(const struct vm *vm, unsigned int n, const char *memdev,
 static void set_memory(struct vm *vm, struct vm_mem *m,
 		       struct hot_memory *memory)
 {
+	if (!vm->devices) {
+		m->memory = memory;
+		return;
+	}
 	pthread_mutex_lock(&vm->machine_lock);
 	devices_begin_memory(vm->devices);
 	m->memory = memory;
@@ -204,8 +208,9 @@ static void undo(struct vm *vm, struct vm_mem *m)
 	forget(vm, m);
 }
 
-static int make_room(struct vm *vm, unsigned int n, const char *memdev,
-		     const struct config_memory *backing, struct error *e)
+int vm_mem_make_room(struct vm *vm, unsigned int n, const char *memdev,
+		     const struct config_memory *backing, gpa_t base,
+		     struct error *e)
 {
 	struct config_memory lazy = *backing;
 	struct vm_mem *m = &vm->mems[n];
@@ -219,7 +224,9 @@ static int make_room(struct vm *vm, unsigned int n, const char *memdev,
 	m->memdev = strdup(memdev);
 	if (!m->memdev)
 		return error_set(e, -ENOMEM, "out of memory");
-	ret = dimms_reserve(vm->dimms, m->bytes, &m->base, e);
+	ret = dimms_reserve(vm->dimms, m->bytes, &base, e);
+	if (!ret)
+		m->base = base;
 	if (!ret)
 		ret = hot_memory_create_at(&memory, &lazy, m->base, n, vm->mem,
 					   &vm->kvm, e);
@@ -247,7 +254,7 @@ int vm_mem_add(struct vm *vm, struct device_spec spec, const char *memdev,
 				    "to the memdev's size and --memory max=, in "
 				    "steps of 2 MiB",
 				    (unsigned long long)requested);
-	ret = make_room(vm, n, memdev, backing, e);
+	ret = vm_mem_make_room(vm, n, memdev, backing, 0, e);
 	if (!ret) {
 		vm_mem_config(vm, n, &config);
 		spec.type = DEVICE_MEM;
@@ -270,6 +277,14 @@ void vm_mem_config(struct vm *vm, unsigned int n, struct device_mem *out)
 		.bytes = hot_memory_bytes(m->memory),
 		.host = { vm_mem_clear, vm_mem_changed, m },
 	};
+}
+
+bool vm_memory_added(const struct vm *vm)
+{
+	for (unsigned int n = 0; n < VM_MEMS_MAX && vm->mems[n].memory; n++)
+		if (hot_memory_open_bytes(vm->mems[n].memory))
+			return true;
+	return dimms_bytes(vm->dimms);
 }
 
 void vm_mems_deinit(struct vm *vm)

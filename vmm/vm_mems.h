@@ -10,9 +10,10 @@
 #define MOTE_VM_MEMS_H
 
 #include "devices.h"
+#include "ram.h"
 #include "vm.h"
 
-#define VM_MEMS_MAX 4
+#define VM_MEMS_MAX HOT_MEMORY_MAX_ROOMS
 
 /* Sizes in bytes. */
 struct vm_mem_info {

@@ -146,16 +146,11 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");
-	if (vm->mems[1].memory)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with more than one virtio-mem "
-				       "cannot be saved yet");
 	if (type == SAVE_TEMPLATE && !ram_shared_file(vm->ram))
 		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
 				       "save: a template's RAM is a file: "
 				       "--memory SIZE,path=FILE,share=on");
-	if (type == SAVE_TEMPLATE && vm->hot_memory &&
-	    (hot_memory_open_bytes(vm->hot_memory) || dimms_bytes(vm->dimms)))
+	if (type == SAVE_TEMPLATE && vm_memory_added(vm))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: memory that was added is not in a "
 				       "template's file");

@@ -207,7 +207,7 @@ static void test_dimm_refusals_change_nothing(void **state)
 static void test_dimms_room_given_back_is_free(void **state)
 {
 	struct fixture *f = *state;
-	gpa_t a, b, c;
+	gpa_t a = 0, b = 0, c = 0;
 	struct error e;
 
 	assert_int_equal(dimms_reserve(f->d, 128 * MIB, &a, &e), 0);
@@ -219,6 +219,23 @@ static void test_dimms_room_given_back_is_free(void **state)
 	assert_true(c == BASE);
 }
 
+/* As a saved VM's has to be: where it was, or not at all. */
+static void test_dimms_room_is_where_it_is_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	gpa_t at = BASE + 256 * MIB, outside = BASE + 1024 * MIB;
+	gpa_t odd = BASE + MIB, below = 0;
+	struct error e;
+
+	assert_int_equal(dimms_reserve(f->d, 128 * MIB, &at, &e), 0);
+	assert_true(at == BASE + 256 * MIB);
+	assert_int_equal(dimms_reserve(f->d, 128 * MIB, &at, &e), -EEXIST);
+	assert_int_equal(dimms_reserve(f->d, MIB, &outside, &e), -EINVAL);
+	assert_int_equal(dimms_reserve(f->d, MIB, &odd, &e), -EINVAL);
+	assert_int_equal(dimms_reserve(f->d, 512 * MIB, &below, &e), 0);
+	assert_true(below == BASE + 384 * MIB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +245,7 @@ int main(void)
 		T(test_dimms_take_the_lowest_place),
 		T(test_dimm_refusals_change_nothing),
 		T(test_dimms_room_given_back_is_free),
+		T(test_dimms_room_is_where_it_is_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
