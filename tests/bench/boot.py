@@ -22,9 +22,9 @@ from pathlib import Path
 
 import memory
 import monitors
+import tracing
 
 TOP = Path(__file__).resolve().parents[2]
-TRACEFS = Path("/sys/kernel/tracing")
 EMULATED = "MOTE_TEST_HOST" in os.environ
 FORMATS = {"generic": "xz", "cloud": "lz4", "6.12": "zstd"}
 RAM_BYTES = monitors.MEMORY_MIB << 20
@@ -127,16 +127,7 @@ class Bench:
         with open(self.disk, "wb") as disk:
             disk.truncate(16 << 20)
         self.root = build_root(stage, self.monitors) if EMULATED else "/"
-        self.entry_problem = self.prepare_tracefs()
-
-    @staticmethod
-    def prepare_tracefs():
-        """Why the first guest instruction cannot be seen; None when it can."""
-        if os.geteuid():
-            return "tracefs needs root"
-        if EMULATED and not (TRACEFS / "events").is_dir():
-            subprocess.run(["mount", "-t", "tracefs", "tracefs", TRACEFS], check=True)
-        return None if (TRACEFS / "events/kvm/kvm_entry").is_dir() else f"no {TRACEFS}/events/kvm/kvm_entry"
+        self.entry_problem = tracing.prepare()
 
     def once(self, monitor, what, command):
         monitor.prepare()

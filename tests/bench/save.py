@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """
-The benchmark of saved VMs (`make bench-save`): how long an idle guest is paused while it is saved in full, as a diff and as a template; how
-long after its exec a clone lets the guest run, and the guest answers on vsock; what memory a clone takes. Against QEMU's migration to a
-file and back. All files are in memory. In the test host time is counted in instructions.
+The benchmark of saved VMs (`make bench-save`): how long a guest is paused while it is saved in full, as a diff after it wrote so many MiB,
+and as a template; how long after its exec a clone lets the guest run, and the guest answers on vsock; what memory a clone takes. Against
+QEMU's migration to a file and back. All files are in memory. In the test host time is counted in instructions.
 
 usage: save.py [--sizes MIB,…] [--runs N]
 """
@@ -23,17 +23,30 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/functional"))
 import memory  # noqa: E402
-import monitors  # noqa: E402
+import tracing  # noqa: E402
 from conftest import script  # noqa: E402
 from qmp import Session  # noqa: E402
 
 PORT = 5000
-SERVER = f"modprobe vmw_vsock_virtio_transport; (sleep 2; echo SERV''ING) & vsock-tool serve vsock:4294967295:{PORT}"
+DIRTY_MIB = (8, 32)
+# Writes as many MiB as each line of its input says.
+SERVER = f"""modprobe vmw_vsock_virtio_transport
+vsock-tool serve vsock:4294967295:{PORT} &
+head -c 1048576 /dev/urandom >/tmp/some
+sleep 2
+echo SERV''ING
+while read n; do
+	for i in $(seq $n); do cat /tmp/some; done >/tmp/all
+	echo DIRT''IED
+done
+sleep 100000"""
 QEMU_GUEST = "(sleep 2; echo SERV''ING) & sleep 100000"
 RUN_SECONDS = 240
 WORK_AIM = 5_000_000  # ns or instructions of host work until the first guest instruction
 FLAT_AIM = 1.2  # times that at the smallest size
+DIFF_AIM = 1.2  # times as long for each MiB when few are dirty as when many are
 PRIVATE_AIM_KIB = 3072
+EMULATED = "MOTE_TEST_HOST" in os.environ
 
 
 def alive():
@@ -52,8 +65,12 @@ class Started:
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
 
-    def until_serving(self):
-        memory.read_until(self.process.stdout, b"SERVING", RUN_SECONDS)
+    def until(self, marker):
+        memory.read_until(self.process.stdout, marker, RUN_SECONDS)
+
+    def write(self, line):
+        self.process.stdin.write(b"%d\n" % line)
+        self.process.stdin.flush()
 
     def __enter__(self):
         return self
@@ -98,23 +115,43 @@ def allocated_mib(path):
     return path.stat().st_blocks / 2048
 
 
+def diffs(stage, vm, session):
+    """One over the other: of an idle guest, then of one that has written."""
+    found = {}
+    base = stage / "full"
+    for name, mib in (("idle", 0), *((f"{mib} MiB written", mib) for mib in DIRTY_MIB)):
+        directory = stage / f"diff{mib or ''}"
+        if mib:
+            vm.write(mib)
+            vm.until(b"DIRTIED")
+        else:
+            time.sleep(1)
+        found[f"diff, {name}: pause ms"] = paused(session, directory=str(directory), type="diff", base=str(base))
+        found[f"diff, {name}: MiB"] = allocated_mib(directory / "memory")
+        base = directory
+        alive()
+    return found
+
+
 def saves(stage, mote, mib):
     """Makes the saves that clones come from; pauses and sizes."""
     found = {}
     options = ["run", "-k", stage / "kernel", "-i", stage / "initrd", "-p", f"quiet {script(SERVER)}", "--kernel-cache", stage / "cache",
                "--vsock", f"cid=3,path={stage}/v", "--monitor", stage / "m"]
     with Started(mote, *options, "-m", mib) as vm:
-        vm.until_serving()
+        vm.until(b"SERVING")
         session = Session(stage / "m")
-        found["full ms"] = paused(session, directory=str(stage / "full"), type="full")
-        found["full MiB"] = allocated_mib(stage / "full/memory")
-        time.sleep(1)
-        found["diff ms"] = paused(session, directory=str(stage / "diff"), type="diff", base=str(stage / "full"))
-        found["diff MiB"] = allocated_mib(stage / "diff/memory")
+        since = time.monotonic_ns()
+        session.command("stop")
+        session.command("cont")
+        found["stop and cont ms"] = milliseconds(since)
+        found["full: pause ms"] = paused(session, directory=str(stage / "full"), type="full")
+        found["full: MiB"] = allocated_mib(stage / "full/memory")
         alive()
+        found.update(diffs(stage, vm, session))
     with Started(mote, *options, "-m", f"{mib},path={stage}/ram,share=on") as vm:
-        vm.until_serving()
-        found["template ms"] = paused(Session(stage / "m"), directory=str(stage / "template"), type="template")
+        vm.until(b"SERVING")
+        found["template: save ms"] = paused(Session(stage / "m"), directory=str(stage / "template"), type="template")
         alive()
     return found
 
@@ -130,7 +167,7 @@ def until_entry(stage, kind, *command):
 
 def clones(stage, mote, runs):
     found = {}
-    for name, mode in (("full", "map"), ("full", "copy"), ("diff", "map"), ("template", "map")):
+    for name, mode in (("full", "map"), ("full", "copy"), ("full", "fault"), ("diff", "map"), ("template", "map")):
         label = f"{name}, {mode}"
         command = [mote, "restore", stage / name, "--memory", mode, "--vsock", f"cid=3,path={stage}/c"]
         for kind in ("entry", "work"):
@@ -161,7 +198,7 @@ def qemu(stage, mib):
     command = [program, "-M", "q35,accel=kvm", "-cpu", "host", "-m", mib, "-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio",
                "-kernel", stage / "kernel", "-initrd", stage / "initrd", "-append", f"console=ttyS0 quiet {script(QEMU_GUEST)}"]
     with Started(*command, "-qmp", f"unix:{stage}/q,server=on,wait=off") as vm:
-        vm.until_serving()
+        vm.until(b"SERVING")
         session = Session(stage / "q")
         since = time.monotonic_ns()
         session.command("stop")
@@ -182,15 +219,25 @@ def qemu(stage, mib):
     return found
 
 
+def prepare():
+    """tracefs, by which the first guest instruction is seen, and a QEMU with more RAM than the host has."""
+    problem = tracing.prepare()
+    if problem:
+        sys.exit(f"bench: {problem}")
+    if EMULATED:
+        Path("/proc/sys/vm/overcommit_memory").write_text("1")
+
+
 def verdict(what, value, limit, met):
     print(f"  {'met' if met else 'missed':8}{what:58}{value:>10.2f}   {limit}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="256,2048", metavar="MIB,…", help="of the guests' memory (default 256,2048)")
+    parser.add_argument("--sizes", default="256,2048,8192", metavar="MIB,…", help="of the guests' memory (default 256,2048,8192)")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="clones of each kind (default 3)")
     args = parser.parse_args()
+    prepare()
     kept = Path(os.environ["OUT"], "save.json") if "OUT" in os.environ else None
     # What an earlier test host found before it stood still.
     figures = json.loads(kept.read_text()) if kept and kept.exists() else {}
@@ -222,6 +269,9 @@ def main():
         verdict(f"host work until the first instruction, {mib} MiB, map", work / 1e6, "at most 5 million", work <= WORK_AIM)
         flat = work / 1e6 / first["full, map: work ms"]
         verdict(f"the same, times that at {sizes[0]} MiB", flat, f"at most {FLAT_AIM}", flat <= FLAT_AIM)
+        each = [figures[mib][f"diff, {n} MiB written: pause ms"] / n for n in DIRTY_MIB]
+        verdict(f"diff, {mib} MiB: ms a MiB, {DIRTY_MIB[0]} written / {DIRTY_MIB[1]}", each[0] / each[1], f"at most {DIFF_AIM}",
+                each[0] / each[1] <= DIFF_AIM)
     private = first["2nd clone: private KiB"]
     verdict(f"private memory of a paused clone, {sizes[0]} MiB, KiB", private, f"at most {PRIVATE_AIM_KIB}", private <= PRIVATE_AIM_KIB)
     return 0
