@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/state_file save/machine_x86 save/crc32c save/memory_% save/directory job loop state error progress */
+/* LINK: save/state_file save/machine_x86 save/crc32c% save/memory_% save/directory job loop state error progress */
 /* The files of a save: every damage is found, memory comes back, nothing is left half. */
 #include "unit.h"
 
@@ -30,6 +30,22 @@ static void test_crc32c_known_values(void **state)
 		all[i] = (uint8_t)i;
 	assert_int_equal(crc32c(crc32c(0, all, 77), all + 77, 179),
 			 crc32c(0, all, 256));
+}
+
+static void test_crc32c_by_tables_is_the_same(void **state)
+{
+	uint8_t data[64];
+
+	(void)state;
+	assert_int_equal(crc32c_by_tables(0, "123456789", 9), 0xe3069283u);
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 151 + 7);
+	for (uint32_t start = 0; start < 8; start++)
+		for (size_t len = 0; len + start <= sizeof(data); len++)
+			assert_int_equal(crc32c_by_tables(start * 0x1234567u,
+							  data + start, len),
+					 crc32c(start * 0x1234567u,
+						data + start, len));
 }
 
 /* ---- the state file ------------------------------------------------------- */
@@ -470,6 +486,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c_known_values),
+		cmocka_unit_test(test_crc32c_by_tables_is_the_same),
 		cmocka_unit_test(test_state_file_comes_back),
 		cmocka_unit_test(test_state_file_every_flipped_bit_is_found),
 		cmocka_unit_test(test_state_file_truncated_anywhere_is_refused),

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* CRC32C by eight tables, eight bytes a step. Any thread. */
+/*
+ * CRC32C by eight tables, eight bytes a step, for processors that have no
+ * instruction for it. Any thread.
+ */
 #include "save/crc32c.h"
 
 #include <endian.h>
@@ -42,7 +45,7 @@ static uint32_t step(uint32_t crc, const uint8_t *p)
 	return crc;
 }
 
-uint32_t crc32c(uint32_t crc, const void *data, size_t len_bytes)
+uint32_t crc32c_by_tables(uint32_t crc, const void *data, size_t len_bytes)
 {
 	const uint8_t *p = data;
 
