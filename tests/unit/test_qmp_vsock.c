@@ -88,7 +88,7 @@ static void test_vsock_bad_arguments_are_named(void **state)
 			assert_string_equal(error, bad[i].named);
 	}
 	run(&c, "vsock-service-remove", "{\"port\":1,\"path\":\"x\"}");
-	client_expect_error(&c, "GenericError", "'path'");
+	client_expect_error(&c, "InvalidConfig", "'path'");
 	assert_int_equal(q->vm.service.port, 99);
 	client_close(&c);
 }

@@ -53,12 +53,14 @@ static const struct command commands[] = {
 	}, {
 		.name = "terminate",
 		.help = "End the VM at once, exit status 1",
+		.resource = true,
 		.run_vm = nothing,
 		.after = terminate,
 	}, {
 		.name = "wait",
 		.help = "Wait for the VM's end, [timeout-ms]; the exit report",
 		.args = wait_args,
+		.resource = true,
 		.run = wait_run,
 	},
 };

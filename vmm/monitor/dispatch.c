@@ -259,6 +259,9 @@ static int run(struct session *s, const struct command *c,
 		ret = c->run_vm ? c->run_vm(s->monitor->vm, e) :
 				  c->run(s, args, result, e);
 	json_object_put(args);
+	/* Our own say which arguments cannot be; QEMU's have no class for it. */
+	if (ret == -EINVAL && c->resource && e->class == ERROR_GENERIC)
+		e->class = ERROR_INVALID_CONFIG;
 	return ret;
 }
 
