@@ -77,6 +77,7 @@ static void device_free(struct device *device)
 {
 	if (device->config)
 		kinds[device->type]->config_free(device->config);
+	free(device->object);
 	free(device->id);
 	free(device);
 }
@@ -92,9 +93,11 @@ static struct device *device_new(const struct device_spec *spec)
 	device->uses = 1;
 	if (spec->id)
 		device->id = strdup(spec->id);
+	if (spec->object)
+		device->object = strdup(spec->object);
 	if (spec->config && kind->config_copy)
 		device->config = kind->config_copy(spec->config);
-	if ((spec->id && !device->id) ||
+	if ((spec->id && !device->id) || (spec->object && !device->object) ||
 	    (spec->config && kind->config_copy && !device->config)) {
 		device_free(device);
 		return NULL;

@@ -81,6 +81,7 @@ struct devices_params {
 struct device_spec {
 	enum device_type type;
 	const char *id;		/* NULL: it has no name */
+	const char *object;	/* the monitor's, which it is made from, or NULL */
 	const void *config;	/* copied */
 	int bus, slot;		/* -1: the next free */
 };
@@ -89,7 +90,7 @@ struct device_spec {
 struct device {
 	struct device *next;
 	enum device_type type;
-	char *id;
+	char *id, *object;	/* the spec's; each may be NULL */
 	void *config;		/* a copy of the spec's */
 	struct virtio_pci *pci;
 	bool removing;		/* devices_mark_removing() */

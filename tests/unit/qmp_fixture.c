@@ -110,6 +110,7 @@ static void destroy_device(struct vm *vm, struct device *d)
 		config_9p_deinit(d->config);
 	free(d->config);
 	free(d->pci);
+	free(d->object);
 	free(d->id);
 	free(d);
 }
@@ -145,6 +146,7 @@ int vm_device_add(struct vm *vm, const struct device_spec *spec,
 	d->pci = calloc(1, sizeof(*d->pci));
 	d->type = spec->type;
 	d->id = spec->id ? strdup(spec->id) : NULL;
+	d->object = spec->object ? strdup(spec->object) : NULL;
 	if (spec->type == DEVICE_DISK) {
 		d->config = malloc(sizeof(struct config_disk));
 		assert_int_equal(config_disk_copy(d->config, spec->config), 0);

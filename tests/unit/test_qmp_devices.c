@@ -192,6 +192,9 @@ static void test_device_del_is_answered_before_the_event(void **state)
 	client_close(&other);
 }
 
+#define OBJECT_DEL(id) \
+	"{\"execute\": \"object-del\", \"arguments\": {\"id\": \"" id "\"}}\n"
+
 static void test_rng_reads_from_its_object(void **state)
 {
 	static const struct refusal refusals[] = {
@@ -206,8 +209,7 @@ static void test_rng_reads_from_its_object(void **state)
 		  "GenericError", "'rng-random.file'" },
 		{ "{\"execute\": \"object-add\", \"arguments\": {\"qom-type\": "
 		  "\"rng-random\"}}\n", "GenericError", "'id'" },
-		{ "{\"execute\": \"object-del\", \"arguments\": "
-		  "{\"id\": \"none\"}}\n", "GenericError", "'none'" },
+		{ OBJECT_DEL("none"), "GenericError", "'none'" },
 	};
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
@@ -222,10 +224,19 @@ static void test_rng_reads_from_its_object(void **state)
 	REFUSED(&c, refusals);
 	client_exchange(&c, ADD("\"rng\": \"o\", \"max-bytes\": 1024"), OK);
 	assert_string_equal(fake_source, "/dev/hwrng");
-	client_exchange(&c, ADD("\"rng\": \"p\""), OK);
+	client_exchange(&c, ADD("\"rng\": \"p\", \"id\": \"p\""), OK);
 	assert_string_equal(fake_source, "/dev/random");
-	client_exchange(&c, "{\"execute\": \"object-del\", \"arguments\": "
-			"{\"id\": \"o\"}}\n", OK);
+	/* While a device has it, it stays. */
+	client_send(&c, OBJECT_DEL("p"));
+	client_expect_error(&c, "GenericError",
+			    "object 'p' is in use, can not be deleted");
+	vm_device_force_remove(&q->vm, vm_device_find(&q->vm, "p"));
+	client_expect(&c, "{\"event\": \"DEVICE_DELETED\", \"data\": "
+		      "{\"device\": \"p\", "
+		      "\"path\": \"/machine/peripheral/p\"}}");
+	client_exchange(&c, OBJECT_DEL("p"), OK);
+	client_send(&c, OBJECT_DEL("o"));
+	client_expect_error(&c, "GenericError", "'o' is in use");
 	client_exchange(&c, ADD("\"id\": \"r\""), OK);
 	assert_string_equal(fake_source, "");
 	client_close(&c);
@@ -725,6 +736,7 @@ static void test_pmem_takes_the_lowest_free_slot(void **state)
 		{ UNPMEM("\"id\": \"p\", \"slot\": 0"), "NotAttached",
 		  "'p' is /c, in slot 2" },
 		{ UNPMEM(""), "MissingParameter", "slot" },
+		{ OBJECT_DEL("m"), "GenericError", "in use" },
 	};
 	struct qmp *q = *state;
 	struct client c = client_ready(q);

@@ -214,6 +214,7 @@ static void test_share_by_device_add(void **state)
 		  "\"none\",\"mount_tag\":\"u\"}", "DeviceNotFound", "'none'" },
 		{ "device_add", "{\"driver\":\"virtio-9p-pci\",\"path\":\"b\","
 		  "\"mount_tag\":\"t\"}", "AlreadyAttached", "'t'" },
+		{ "object-del", "{\"id\":\"f\"}", "GenericError", "in use" },
 	};
 	struct qmp *q = *state;
 	struct client c = client_ready(q);

@@ -32,6 +32,7 @@ static int add_rng(struct session *s, struct json_object *args,
 			return -ENOENT;
 	}
 	spec.type = DEVICE_RNG;
+	spec.object = id;
 	/* QEMU's default for rng-random. */
 	spec.config = o ? prop_string(o->props, "filename") : NULL;
 	if (o && !spec.config)

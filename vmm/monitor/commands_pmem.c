@@ -216,6 +216,7 @@ int driver_pmem_add(struct session *s, struct json_object *args,
 		return ret;
 	pmem.has_slot = true;
 	spec.type = DEVICE_PMEM;
+	spec.object = o->id;
 	spec.config = &pmem;
 	return vm_device_add(s->monitor->vm, &spec, NULL, e);
 }

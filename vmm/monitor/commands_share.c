@@ -281,6 +281,7 @@ int driver_9p_add(struct session *s, struct json_object *args,
 	if (ret)
 		return ret;
 	spec.type = DEVICE_9P;
+	spec.object = fsdev;
 	spec.config = &share;
 	return vm_device_add(s->monitor->vm, &spec, NULL, e);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "monitor/internal.h"
+#include "vm_devices.h"
 #include "vm_dimms.h"
 #include "vm_mems.h"
 
@@ -201,6 +202,14 @@ static int object_add(struct session *s, struct json_object *args,
 	return ret;
 }
 
+static bool in_use(struct vm *vm, const char *id)
+{
+	for (const struct device *d = vm_device_first(vm); d; d = d->next)
+		if (d->object && !strcmp(d->object, id))
+			return true;
+	return vm_dimm_of(vm, id) || vm_mem_of(vm, id) >= 0;
+}
+
 static int object_del(struct session *s, struct json_object *args,
 		      struct json_object **result, struct error *e)
 {
@@ -210,8 +219,7 @@ static int object_del(struct session *s, struct json_object *args,
 	(void)result;
 	if (!o)
 		return error_set(e, -ENOENT, "object '%s' not found", id);
-	if (vm_dimm_of(s->monitor->vm, id) ||
-	    vm_mem_of(s->monitor->vm, id) >= 0)
+	if (in_use(s->monitor->vm, id))
 		return error_set(e, -EBUSY, "object '%s' is in use, can not be "
 				 "deleted", id);
 	*link = o->next;
