@@ -74,6 +74,25 @@ uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)
 	return d ? virtio_balloon_stat(d, which) : BALLOON_STAT_UNKNOWN;
 }
 
+int64_t vm_balloon_stats_time(const struct vm *vm)
+{
+	struct virtio_device *d = devices_first_of(vm->devices, DEVICE_BALLOON);
+
+	return d ? virtio_balloon_stats_time(d) : 0;
+}
+
+void vm_balloon_set_stats_interval(struct vm *vm, uint32_t seconds)
+{
+	virtio_balloon_set_stats_interval(
+		devices_first_of(vm->devices, DEVICE_BALLOON), seconds);
+}
+
+uint32_t vm_balloon_stats_interval(const struct vm *vm)
+{
+	return virtio_balloon_stats_interval(
+		devices_first_of(vm->devices, DEVICE_BALLOON));
+}
+
 static uint64_t mem_max(const struct vm *vm)
 {
 	const struct config_memory *c = &vm->config->memory;

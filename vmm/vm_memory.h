@@ -34,5 +34,10 @@ int vm_balloon_get(struct vm *vm, uint64_t *bytes, struct error *e);
 int vm_balloon_set(struct vm *vm, uint64_t bytes, struct error *e);
 /* BALLOON_STAT_UNKNOWN also without a balloon. */
 uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which);
+/* When it said that, seconds since 1970; 0: never. */
+int64_t vm_balloon_stats_time(const struct vm *vm);
+/* How often it is asked, in seconds; 0: never. There is a balloon. */
+void vm_balloon_set_stats_interval(struct vm *vm, uint32_t seconds);
+uint32_t vm_balloon_stats_interval(const struct vm *vm);
 
 #endif

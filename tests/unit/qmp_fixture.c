@@ -599,6 +599,21 @@ uint64_t vm_balloon_stat(const struct vm *vm, enum balloon_stat which)
 		       vm->available_bytes : BALLOON_STAT_UNKNOWN;
 }
 
+int64_t vm_balloon_stats_time(const struct vm *vm)
+{
+	return vm->available_bytes ? 1234567890 : 0;
+}
+
+void vm_balloon_set_stats_interval(struct vm *vm, uint32_t seconds)
+{
+	vm->stats_interval = seconds;
+}
+
+uint32_t vm_balloon_stats_interval(const struct vm *vm)
+{
+	return vm->stats_interval;
+}
+
 static int take_service(struct vm *vm, const struct vsock_service *s,
 			bool is_listen)
 {

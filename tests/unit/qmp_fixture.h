@@ -51,6 +51,7 @@ struct vm {
 	struct vm_report ost;
 	uint64_t set_bytes;	/* by memory-set */
 	uint64_t available_bytes;	/* what it said last */
+	uint32_t stats_interval;
 	struct fake_chardev {
 		char id[32], path[64];
 		struct config_char config;

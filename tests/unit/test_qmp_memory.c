@@ -183,6 +183,13 @@ static void test_balloon_statistics(void **state)
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
 	struct json_object *r, *stats, *value;
+#define INTERVAL(value) "{\"path\":\"b\",\"property\":" \
+	"\"guest-stats-polling-interval\",\"value\":" value "}"
+	static const char *const bad[][2] = {
+		{ INTERVAL("-1"), "greater than zero" },
+		{ INTERVAL("4294967296"), "too big" },
+		{ INTERVAL("\"1\""), "expected: integer" },
+	};
 
 	run(&c, "device_add", "{\"driver\":\"virtio-balloon-pci\",\"id\":"
 	    "\"b\"}", "{\"return\":{}}");
@@ -195,13 +202,17 @@ static void test_balloon_statistics(void **state)
 					      &value));
 	assert_int_equal(json_object_get_int64(value), 12345678);
 	assert_true(json_object_object_get_ex(r, "last-update", &value));
-	assert_true(json_object_get_int64(value) > 0);
+	assert_int_equal(json_object_get_int64(value), 1234567890);
 	json_object_put(r);
-	run(&c, "qom-set", "{\"path\":\"b\",\"property\":"
-	    "\"guest-stats-polling-interval\",\"value\":1}",
-	    "{\"return\":{}}");
 	run(&c, "qom-get", "{\"path\":\"b\",\"property\":"
 	    "\"guest-stats-polling-interval\"}", "{\"return\":2}");
+	run(&c, "qom-set", INTERVAL("1"), "{\"return\":{}}");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		run(&c, "qom-set", bad[i][0], NULL);
+		client_expect_error(&c, "GenericError", bad[i][1]);
+	}
+	run(&c, "qom-get", "{\"path\":\"b\",\"property\":"
+	    "\"guest-stats-polling-interval\"}", "{\"return\":1}");
 	run(&c, "qom-get", "{\"path\":\"b\",\"property\":\"x\"}", NULL);
 	client_expect_error(&c, "GenericError", "'virtio-balloon-pci.x'");
 	client_close(&c);

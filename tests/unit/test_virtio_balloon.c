@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -240,6 +241,37 @@ static void test_balloon_stats_are_kept_and_asked_for_again(void **state)
 	assert_int_equal(fake_used_idx(&f->q[2]), 3);
 }
 
+static void test_balloon_is_asked_as_often_as_wanted(void **state)
+{
+	struct fixture *f = *state;
+	const struct fake_buffer b = { DATA, 10, false };
+	uint32_t id, len;
+
+	start(f, (struct balloon_params){ 0 }, UINT64_MAX, 3);
+	assert_int_equal(virtio_balloon_stats_interval(f->d),
+			 BALLOON_STATS_SECONDS);
+	assert_int_equal(virtio_balloon_stats_time(f->d), 0);
+	virtio_balloon_set_stats_interval(f->d, 0);
+	put_stat(f, 0, BALLOON_STAT_FREE, 77);
+	fake_add(&f->q[2], &b, 1);
+	fake_kick(f->d, 2);
+	usleep((BALLOON_STATS_SECONDS * 1000 + 200) * 1000);
+	assert_int_equal(fake_used_idx(&f->q[2]), 0);
+	assert_true(virtio_balloon_stat(f->d, BALLOON_STAT_FREE) == 77);
+	assert_true(llabs(virtio_balloon_stats_time(f->d) - time(NULL)) < 60);
+	/* What waits now need not have waited. */
+	virtio_balloon_set_stats_interval(f->d, 1);
+	assert_true(fake_used_wait(&f->q[2], &f->irq, 2, &id, &len));
+	/* A pause and a large number are nothing special. */
+	virtio_device_quiesce(f->d);
+	virtio_balloon_set_stats_interval(f->d, UINT32_MAX);
+	virtio_device_resume(f->d);
+	fake_add(&f->q[2], &b, 1);
+	fake_kick(f->d, 2);
+	virtio_balloon_set_stats_interval(f->d, 1);
+	assert_true(fake_used_wait(&f->q[2], &f->irq, 2, &id, &len));
+}
+
 /* Linux numbers the queues that there are; the specification has gaps. */
 static void test_balloon_reports_on_either_queue(void **state)
 {
@@ -324,6 +356,7 @@ int main(void)
 		T(test_balloon_chain_is_bounded),
 		T(test_balloon_target_and_actual),
 		T(test_balloon_stats_are_kept_and_asked_for_again),
+		T(test_balloon_is_asked_as_often_as_wanted),
 		T(test_balloon_reports_on_either_queue),
 		T(test_balloon_reporting_not_negotiated_discards_nothing),
 		T(test_balloon_malformed_ring_breaks_device),

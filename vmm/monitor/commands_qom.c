@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "monitor/internal.h"
 #include "vm_devices.h"
@@ -71,7 +70,7 @@ static bool is_balloon(struct session *s, struct json_object *args)
 	return device && device->type == DEVICE_BALLOON;
 }
 
-/* QEMU's names, and a time that tells whether there are any yet. */
+/* QEMU's names. */
 static struct json_object *balloon_stats(const struct vm *vm)
 {
 	static const char *const names[BALLOON_STATS] = {
@@ -88,16 +87,12 @@ static struct json_object *balloon_stats(const struct vm *vm)
 	};
 	struct json_object *o = json_object_new_object();
 	struct json_object *stats = json_object_new_object();
-	bool any = false;
 
-	for (unsigned int i = 0; i < BALLOON_STATS; i++) {
-		uint64_t value = vm_balloon_stat(vm, (enum balloon_stat)i);
-
-		any = any || value != BALLOON_STAT_UNKNOWN;
-		json_object_object_add(stats, names[i], json_object_new_uint64(value));
-	}
+	for (unsigned int i = 0; i < BALLOON_STATS; i++)
+		json_object_object_add(stats, names[i], json_object_new_uint64(
+					       vm_balloon_stat(vm, i)));
 	json_object_object_add(o, "last-update", json_object_new_int64(
-				       any ? (int64_t)time(NULL) : 0));
+				       vm_balloon_stats_time(vm)));
 	json_object_object_add(o, "stats", stats);
 	return o;
 }
@@ -112,19 +107,37 @@ static int qom_get(struct session *s, struct json_object *args,
 	if (!strcmp(property, "guest-stats"))
 		*result = balloon_stats(s->monitor->vm);
 	else if (!strcmp(property, "guest-stats-polling-interval"))
-		*result = json_object_new_int(BALLOON_STATS_SECONDS);
+		*result = json_object_new_int64(
+			vm_balloon_stats_interval(s->monitor->vm));
 	else
 		return no_property(args, "virtio-balloon-pci", e);
 	return 0;
 }
 
-static int set_balloon(struct json_object *args, struct error *e)
+static int bad_value(struct error *e)
 {
-	/* They come all the time. */
-	if (!strcmp(arg_string(args, "property"),
-		    "guest-stats-polling-interval"))
-		return 0;
-	return no_property(args, "virtio-balloon-pci", e);
+	return error_set(e, -EINVAL, "Invalid parameter type for 'value', "
+			 "expected: integer");
+}
+
+/* In QEMU's words. */
+static int set_balloon(struct vm *vm, struct json_object *args,
+		       struct json_object *value, struct error *e)
+{
+	int64_t seconds = json_object_get_int64(value);
+
+	if (strcmp(arg_string(args, "property"),
+		   "guest-stats-polling-interval"))
+		return no_property(args, "virtio-balloon-pci", e);
+	if (!json_object_is_type(value, json_type_int))
+		return bad_value(e);
+	if (seconds < 0)
+		return error_set(e, -EINVAL, "timer value must be greater than "
+				 "zero");
+	if (seconds > UINT32_MAX)
+		return error_set(e, -EINVAL, "timer value is too big");
+	vm_balloon_set_stats_interval(vm, (uint32_t)seconds);
+	return 0;
 }
 
 static int qom_set(struct session *s, struct json_object *args,
@@ -136,7 +149,7 @@ static int qom_set(struct session *s, struct json_object *args,
 
 	(void)result;
 	if (is_balloon(s, args))
-		return set_balloon(args, e);
+		return set_balloon(s->monitor->vm, args, value, e);
 	n = find_mem(s, args, &mem, e);
 	if (n < 0)
 		return n;
@@ -144,8 +157,7 @@ static int qom_set(struct session *s, struct json_object *args,
 		return no_property(args, "virtio-mem-pci", e);
 	if (!json_object_is_type(value, json_type_int) ||
 	    json_object_get_int64(value) < 0)
-		return error_set(e, -EINVAL, "Invalid parameter type for "
-				 "'value', expected: integer");
+		return bad_value(e);
 	ret = vm_mem_request(s->monitor->vm, (unsigned int)n,
 			     json_object_get_uint64(value), e);
 	return ret ? error_prefix(e, ret, "requested-size") : 0;
@@ -173,8 +185,10 @@ static const struct command commands[] = {
 		.run = qom_get,
 	}, {
 		.name = "qom-set",
-		.help = "What a virtio-mem is to plug: path (its id), "
-			"property=requested-size, value (bytes)",
+		.help = "What a virtio-mem is to plug, path (its id), "
+			"property=requested-size, value (bytes); how often a "
+			"balloon's guest is asked, "
+			"property=guest-stats-polling-interval (seconds)",
 		.args = qom_set_args,
 		.run = qom_set,
 	},

@@ -6,12 +6,13 @@
 
 #include "monitor/objects.h"
 #include "virtio/mem.h"
+#include "vm_memory.h"
 #include "vm_mems.h"
 
 const struct prop driver_balloon_props[] = {
 	{ "deflate-on-oom", PROP_BOOL, false },
 	{ "free-page-reporting", PROP_BOOL, false },
-	{ "guest-stats-polling-interval", PROP_IGNORED, false },
+	{ "guest-stats-polling-interval", PROP_UINT, false },
 	{ 0 },
 };
 
@@ -24,10 +25,19 @@ int driver_balloon_add(struct session *s, struct json_object *args,
 		.free_page_reporting = prop_bool(args, "free-page-reporting",
 						 false),
 	};
+	uint64_t seconds = prop_uint(args, "guest-stats-polling-interval",
+				     BALLOON_STATS_SECONDS);
+	int ret;
 
+	if (seconds > UINT32_MAX)
+		return error_set(e, -EINVAL, "timer value is too big");
 	spec.type = DEVICE_BALLOON;
 	spec.config = &config;
-	return vm_device_add(s->monitor->vm, &spec, NULL, e);
+	ret = vm_device_add(s->monitor->vm, &spec, NULL, e);
+	if (!ret)
+		vm_balloon_set_stats_interval(s->monitor->vm,
+					      (uint32_t)seconds);
+	return ret;
 }
 
 const struct prop driver_mem_props[] = {

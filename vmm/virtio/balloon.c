@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "state.h"
 
@@ -23,7 +24,7 @@
 /* For one turn of the loop, which has other devices too. */
 #define TURN_PAGES	16384u
 #define CHAIN_COST_PAGES 64u		/* a chain counts for at least this */
-#define STATS_NS	(BALLOON_STATS_SECONDS * UINT64_C(1000000000))
+#define SECOND_NS	UINT64_C(1000000000)
 
 /*
  * 5.5.2 numbers the reporting queue 4; drivers and devices number those there
@@ -49,7 +50,9 @@ struct virtio_balloon {
 	bool held;			/* the chain that statistics come in */
 	uint16_t held_head;
 	struct loop_timer ask;		/* for the next ones */
+	_Atomic uint32_t interval_s;	/* 0: it is not asked */
 	_Atomic uint64_t stats[BALLOON_STATS];
+	_Atomic int64_t stats_time;
 
 	uint32_t pfns[CHAIN_PAGES];
 	struct iovec iov[IOV_MAX_COUNT];
@@ -64,6 +67,7 @@ static void forget_stats(struct virtio_balloon *b)
 {
 	for (unsigned int i = 0; i < BALLOON_STATS; i++)
 		atomic_store(&b->stats[i], BALLOON_STAT_UNKNOWN);
+	atomic_store(&b->stats_time, 0);
 }
 
 /* ---- the queues ------------------------------------------------------------ */
@@ -137,6 +141,7 @@ static void take_stats(struct virtio_balloon *b, const struct virtq_chain *c)
 			atomic_store(&b->stats[le16toh(s.tag)],
 				     le64toh(s.value));
 	}
+	atomic_store(&b->stats_time, (int64_t)time(NULL));
 }
 
 static void give_back(struct virtio_balloon *b)
@@ -153,6 +158,14 @@ static void on_ask(void *opaque)
 	give_back(opaque);
 }
 
+static void ask_later(struct virtio_balloon *b)
+{
+	if (b->ask.watch.fd >= 0 ||
+	    !loop_timer_init(b->dev.loop, &b->ask, on_ask, b))
+		loop_timer_set(&b->ask, atomic_load(&b->interval_s) * SECOND_NS,
+			       0);
+}
+
 /* 5.5.6.3: the buffer stays here until statistics are wanted again. */
 static void handle_stats(struct virtio_balloon *b, const struct virtq_chain *c)
 {
@@ -160,9 +173,7 @@ static void handle_stats(struct virtio_balloon *b, const struct virtq_chain *c)
 	take_stats(b, c);
 	b->held = true;
 	b->held_head = c->head;
-	if (b->ask.watch.fd >= 0 ||
-	    !loop_timer_init(b->dev.loop, &b->ask, on_ask, b))
-		loop_timer_set(&b->ask, STATS_NS, 0);
+	ask_later(b);
 }
 
 static bool is_stats(const struct virtio_balloon *b, unsigned int index)
@@ -344,6 +355,7 @@ int virtio_balloon_create(struct virtio_device **out,
 	}
 	b->host = *host;
 	b->ask.watch.fd = -1;
+	atomic_store(&b->interval_s, BALLOON_STATS_SECONDS);
 	forget_stats(b);
 	ret = virtio_device_init(&b->dev, &balloon_info, mem, loop, features,
 				 sizeof(b->config), sizes, queues, e);
@@ -377,4 +389,29 @@ uint32_t virtio_balloon_actual(struct virtio_device *d)
 uint64_t virtio_balloon_stat(struct virtio_device *d, enum balloon_stat which)
 {
 	return atomic_load(&to_balloon(d)->stats[which]);
+}
+
+int64_t virtio_balloon_stats_time(struct virtio_device *d)
+{
+	return atomic_load(&to_balloon(d)->stats_time);
+}
+
+static void on_interval(void *opaque)
+{
+	struct virtio_balloon *b = opaque;
+
+	if (b->held)
+		ask_later(b);
+}
+
+void virtio_balloon_set_stats_interval(struct virtio_device *d,
+				       uint32_t seconds)
+{
+	atomic_store(&to_balloon(d)->interval_s, seconds);
+	loop_call(d->loop, on_interval, to_balloon(d));
+}
+
+uint32_t virtio_balloon_stats_interval(struct virtio_device *d)
+{
+	return atomic_load(&to_balloon(d)->interval_s);
 }

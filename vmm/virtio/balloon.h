@@ -15,7 +15,7 @@
 #include "virtio/device.h"
 
 #define BALLOON_PAGE_BYTES 4096u
-/* How often the driver is asked for statistics. */
+/* How often the driver is asked for statistics, if nothing else is said. */
 #define BALLOON_STATS_SECONDS 2
 
 /* What the device needs of its machine. */
@@ -68,5 +68,12 @@ uint32_t virtio_balloon_actual(struct virtio_device *d);
 
 /* Any thread. */
 uint64_t virtio_balloon_stat(struct virtio_device *d, enum balloon_stat which);
+/* When the driver said something last: seconds since 1970, 0: never. */
+int64_t virtio_balloon_stats_time(struct virtio_device *d);
+
+/* Main thread. 0: never. What it has said stays. */
+void virtio_balloon_set_stats_interval(struct virtio_device *d,
+				       uint32_t seconds);
+uint32_t virtio_balloon_stats_interval(struct virtio_device *d);
 
 #endif
