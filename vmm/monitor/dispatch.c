@@ -25,6 +25,7 @@ const struct command_group *const command_groups[] = {
 	&pmem_commands,
 	&share_commands,
 	&resource_commands,
+	&stats_commands,
 	&block_commands,
 	&net_commands,
 	&netdev_commands,

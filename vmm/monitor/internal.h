@@ -158,6 +158,7 @@ extern const struct command_group disk_commands;
 extern const struct command_group pmem_commands;
 extern const struct command_group share_commands;
 extern const struct command_group resource_commands;
+extern const struct command_group stats_commands;
 extern const struct command_group block_commands;
 extern const struct command_group net_commands;
 extern const struct command_group netdev_commands;
