@@ -201,10 +201,19 @@ const char *vm_image_format(const char *path)
 	return vhd_is_name(path) ? "vhd" : "raw";
 }
 
+static const struct pmem_region *region_of(const struct device *device)
+{
+	return virtio_pmem_region(virtio_pci_device(device->pci));
+}
+
 unsigned int vm_pmem_slot(const struct device *device)
 {
-	return pmem_region_slot(virtio_pmem_region(
-		virtio_pci_device(device->pci)));
+	return pmem_region_slot(region_of(device));
+}
+
+uint64_t vm_pmem_size_bytes(const struct device *device)
+{
+	return pmem_region_bytes(region_of(device));
 }
 
 /* VIRTIO 1.2, 5.2.4: capacity, in sectors, is the first field. */

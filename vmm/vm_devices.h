@@ -72,6 +72,8 @@ void vm_nic_state(struct vm *vm, const struct device *device,
 const char *vm_image_format(const char *path);
 /* The slot of a DEVICE_PMEM. */
 unsigned int vm_pmem_slot(const struct device *device);
+/* What the guest sees of it. */
+uint64_t vm_pmem_size_bytes(const struct device *device);
 /* The size of a disk as its driver sees it. */
 uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device);
 /* What a disk's requests were; see virtio_blk_count(). */

@@ -915,6 +915,15 @@ static void test_supported_stats_properties(void **state)
 	client_exchange(&c, "{\"execute\": \"properties\", \"arguments\": "
 			"{\"types\": [\"cpu\"]}}\n",
 			"{\"return\": {\"cpu\": {\"count\": 2, \"max\": 3}}}");
+	q->vm.config.pmem_max = 4;
+	client_send(&c, PMEM("\"path\": \"/a\", \"slot\": 2, "
+			     "\"readonly\": true"));
+	json_object_put(client_result(&c));
+	client_exchange(&c, "{\"execute\": \"properties\", \"arguments\": "
+			"{\"types\": [\"pmem\", \"share\"]}}\n",
+			"{\"return\": {\"pmem\": [{\"id\": \"pmem-2\", "
+			"\"slot\": 2, \"path\": \"/a\", \"readonly\": true, "
+			"\"size\": 4194304}], \"share\": []}}");
 	client_close(&c);
 }
 

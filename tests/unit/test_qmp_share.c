@@ -82,10 +82,26 @@ static const struct config_9p *config_of(struct qmp *q, const char *id)
 	return d->config;
 }
 
+/* A number, or true, of that share in the reply to stats. */
+static int share_in(struct json_object *r, const char *tag, const char *key)
+{
+	struct json_object *list = json_object_object_get(r, "share"), *o;
+
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		o = json_object_array_get_idx(list, i);
+		if (!strcmp(json_object_get_string(
+				    json_object_object_get(o, "tag")), tag))
+			return json_object_get_int(
+				json_object_object_get(o, key));
+	}
+	return -1;
+}
+
 static void test_share_is_counted_until_the_guest_lets_it_go(void **state)
 {
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
+	struct json_object *r;
 
 	counted(&c, "share-add", "{\"path\":\"a\"}", "share0", 1);
 	counted(&c, "share-add", "{\"path\":\"./link\"}", "share0", 2);
@@ -96,6 +112,13 @@ static void test_share_is_counted_until_the_guest_lets_it_go(void **state)
 	assert_int_equal(config_of(q, "share-b")->msize_bytes, 65536);
 	/* The path is kept as it was found. */
 	assert_int_equal(*config_of(q, "share-share0")->path, '/');
+	run(&c, "stats", "{\"types\":[\"share\"]}");
+	r = client_result(&c);
+	assert_int_equal(share_in(r, "share0", "refs"), 2);
+	assert_int_equal(share_in(r, "share0", "readonly"), 0);
+	assert_int_equal(share_in(r, "b", "refs"), 1);
+	assert_int_equal(share_in(r, "b", "readonly"), 1);
+	json_object_put(r);
 	counted(&c, "share-remove", "{\"path\":\"a\"}", "share0", 1);
 	assert_non_null(vm_device_find(&q->vm, "share-share0"));
 	run(&c, "share-remove", "{\"path\":\"link\",\"timeout-ms\":60000}");

@@ -136,6 +136,12 @@ const struct pmem_region *virtio_pmem_region(struct virtio_device *d)
 	return NULL;
 }
 
+uint64_t pmem_region_bytes(const struct pmem_region *r)
+{
+	(void)r;
+	return 0;
+}
+
 unsigned int pmem_region_slot(const struct pmem_region *r)
 {
 	assert_null(r);

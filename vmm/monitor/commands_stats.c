@@ -146,6 +146,48 @@ static struct json_object *get_nics(struct vm *vm)
 	return list;
 }
 
+static struct json_object *get_pmem(struct vm *vm)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
+		const struct config_pmem *pmem = d->config;
+		struct json_object *o;
+
+		if (d->type != DEVICE_PMEM)
+			continue;
+		o = json_object_new_object();
+		put(o, "id", text(d->id));
+		put(o, "slot", json_object_new_int64(vm_pmem_slot(d)));
+		put(o, "path", text(pmem->path));
+		put(o, "readonly", json_object_new_boolean(pmem->readonly));
+		put(o, "size", json_object_new_uint64(vm_pmem_size_bytes(d)));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+static struct json_object *get_shares(struct vm *vm)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
+		const struct config_9p *share = d->config;
+		struct json_object *o;
+
+		if (d->type != DEVICE_9P)
+			continue;
+		o = json_object_new_object();
+		put(o, "tag", text(share->tag));
+		put(o, "path", text(share->path));
+		put(o, "readonly", json_object_new_boolean(share->readonly));
+		put(o, "allowed", text(share->allowed));
+		put(o, "refs", json_object_new_int64(d->uses));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 /* Started and stopped, and after the end how it was. */
 static struct json_object *get_life(struct vm *vm)
 {
@@ -185,7 +227,9 @@ static const struct subject stats_subjects[] = {
 	{ "memory", get_memory },
 	{ "cpu", get_cpus },
 	{ "disk", get_disks },
+	{ "pmem", get_pmem },
 	{ "nic", get_nics },
+	{ "share", get_shares },
 	{ "life", get_life },
 	{ 0 },
 };
@@ -195,7 +239,9 @@ static const struct subject property_subjects[] = {
 	{ "memory", get_memory },
 	{ "cpu", get_cpu_counts },
 	{ "disk", get_disks },
+	{ "pmem", get_pmem },
 	{ "nic", get_nics },
+	{ "share", get_shares },
 	{ "life", get_life },
 	{ 0 },
 };
@@ -258,15 +304,15 @@ static const struct command_arg types_args[] = {
 static const struct command commands[] = {
 	{
 		.name = "stats",
-		.help = "What the VM uses, [types]: memory, cpu, disk, nic, "
-			"life",
+		.help = "What the VM uses, [types]: memory, cpu, disk, pmem, "
+			"nic, share, life",
 		.args = types_args,
 		.resource = true,
 		.run = stats,
 	}, {
 		.name = "properties",
 		.help = "What the VM is, [types]: identity, memory, cpu, disk, "
-			"nic, life",
+			"pmem, nic, share, life",
 		.args = types_args,
 		.resource = true,
 		.run = properties,
