@@ -94,6 +94,12 @@ void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque);
 
 /* During VM_EVENT_REPORT: what it is about. */
 const struct vm_report *vm_report(const struct vm *vm);
+/*
+ * What it said last, about each slot for a DIMM, then each vCPU where more may
+ * come; of source and status 0 if nothing since it was told something. False:
+ * there is none with this index.
+ */
+bool vm_report_last(struct vm *vm, size_t index, struct vm_report *out);
 
 const struct vm_config *vm_config(const struct vm *vm);
 enum vm_state vm_state(const struct vm *vm);

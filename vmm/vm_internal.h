@@ -57,8 +57,10 @@ struct vm_reports {
 	struct loop_watch watch;		/* eventfd */
 	struct vm_report queue[VM_REPORTS_MAX];
 	unsigned int count;
-	/* How often it may still say something, by vm_report.dimm. */
+	/* By vm_report.dimm: how often it may still say something, and what it
+	 * has said last. */
 	uint8_t allowed[2][CONFIG_MAX_DIMMS];
+	struct { uint32_t source, status; } last[2][CONFIG_MAX_DIMMS];
 	const struct vm_report *now;		/* main thread; being told */
 };
 

@@ -31,6 +31,8 @@ bool vm_report_is_refusal(const struct vm_report *r)
 void vm_report_allow(struct vm *vm, bool dimm, unsigned int slot)
 {
 	vm->reports.allowed[dimm][slot] = REPORTS_ALLOWED;
+	vm->reports.last[dimm][slot].source = 0;
+	vm->reports.last[dimm][slot].status = 0;
 }
 
 static void note(struct vm *vm, const struct vm_report *report)
@@ -38,6 +40,8 @@ static void note(struct vm *vm, const struct vm_report *report)
 	struct vm_reports *r = &vm->reports;
 	uint64_t one = 1;
 
+	r->last[report->dimm][report->slot].source = report->source;
+	r->last[report->dimm][report->slot].status = report->status;
 	if (r->count == VM_REPORTS_MAX || !r->allowed[report->dimm][report->slot])
 		return;
 	r->allowed[report->dimm][report->slot]--;
@@ -70,6 +74,24 @@ void vm_dimm_reported(void *opaque, unsigned int slot, uint32_t source,
 const struct vm_report *vm_report(const struct vm *vm)
 {
 	return vm->reports.now;
+}
+
+bool vm_report_last(struct vm *vm, size_t index, struct vm_report *out)
+{
+	const struct config_cpus *cpus = &vm->config->cpus;
+	unsigned int slots = dimms_slots(&vm->config->memory);
+	bool dimm = index < slots;
+
+	if (!dimm)
+		index -= slots;
+	if (!dimm && (cpus->max <= cpus->count || index >= cpus->max))
+		return false;
+	*out = (struct vm_report){ .dimm = dimm, .slot = (unsigned int)index };
+	pthread_mutex_lock(&vm->machine_lock);
+	out->source = vm->reports.last[dimm][index].source;
+	out->status = vm->reports.last[dimm][index].status;
+	pthread_mutex_unlock(&vm->machine_lock);
+	return true;
 }
 
 static void tell(struct vm *vm, const struct vm_report *r)

@@ -352,6 +352,10 @@ static void test_what_the_guest_reports(void **state)
 		      "{\"device\":\"cpu1\",\"path\":"
 		      "\"/machine/peripheral/cpu1\"}}");
 	client_expect_error(&c, "GenericError", "refuses");
+	run(&c, "query-acpi-ospm-status", "{}",
+	    "{\"return\":[{\"slot\":\"0\",\"slot-type\":\"DIMM\","
+	    "\"source\":3,\"status\":0},{\"device\":\"cpu0\",\"slot\":\"0\","
+	    "\"slot-type\":\"CPU\",\"source\":3,\"status\":0}]}");
 	client_close(&c);
 }
 

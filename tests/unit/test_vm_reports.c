@@ -18,6 +18,11 @@ struct dimm *dimms_at(const struct dimms *d, unsigned int slot)
 	return slot == dimm.slot ? &dimm : NULL;
 }
 
+unsigned int dimms_slots(const struct config_memory *c)
+{
+	return c->slots;
+}
+
 void vm_cpu_info(const struct vm *vm, size_t index, struct vm_cpu_info *out)
 {
 	(void)vm;
@@ -51,7 +56,9 @@ void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
 		snprintf(told + len, sizeof(told) - len, "no-%s ", reason);
 }
 
-static struct vm_config config = { .cpus.max = 2 };
+static struct vm_config config = {
+	.cpus = { .count = 1, .max = 2 }, .memory.slots = 4,
+};
 
 static void stop(void *opaque)
 {
@@ -138,6 +145,30 @@ static void test_reports_of_a_talkative_guest(void **state)
 	assert_string_equal(settle(vm), "");
 }
 
+/* Which there are, and what is known of each. */
+static void test_reports_the_last_are_kept(void **state)
+{
+	struct vm *vm = *state;
+	struct vm_report r;
+
+	vm_dimm_reported(vm, 3, 1, 2);
+	vm_cpu_reported(vm, 1, 3, 4);
+	assert_true(vm_report_last(vm, 3, &r));
+	assert_true(r.dimm && r.slot == 3 && r.source == 1 && r.status == 2);
+	assert_true(vm_report_last(vm, 4, &r));
+	assert_true(!r.dimm && r.slot == 0 && !r.source && !r.status);
+	assert_true(vm_report_last(vm, 5, &r));
+	assert_true(!r.dimm && r.slot == 1 && r.source == 3 && r.status == 4);
+	assert_false(vm_report_last(vm, 6, &r));
+	vm_report_allow(vm, true, 3);
+	assert_true(vm_report_last(vm, 3, &r));
+	assert_true(!r.source && !r.status);
+	/* No more vCPUs may come, so that the guest says nothing of them. */
+	config.cpus.count = 2;
+	assert_false(vm_report_last(vm, 4, &r));
+	config.cpus.count = 1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +176,7 @@ int main(void)
 		T(test_reports_are_told_with_what_they_are_about),
 		T(test_reports_of_a_refusal),
 		T(test_reports_of_a_talkative_guest),
+		T(test_reports_the_last_are_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

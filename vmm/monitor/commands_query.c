@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 
 #include "monitor/internal.h"
+#include "vm_dimms.h"
 
 static int query_status(struct session *s, struct json_object *args,
 			struct json_object **result, struct error *e)
@@ -182,6 +183,48 @@ static int query_hotpluggable_cpus(struct session *s, struct json_object *args,
 	return 0;
 }
 
+/* The slot is a string. */
+struct json_object *report_json(const struct vm_report *r, const char *id)
+{
+	struct json_object *o = json_object_new_object();
+	char slot[16];
+
+	snprintf(slot, sizeof(slot), "%u", r->slot);
+	if (id)
+		json_object_object_add(o, "device", json_object_new_string(id));
+	json_object_object_add(o, "slot", json_object_new_string(slot));
+	json_object_object_add(o, "slot-type", json_object_new_string(
+				       r->dimm ? "DIMM" : "CPU"));
+	json_object_object_add(o, "source", json_object_new_int64(r->source));
+	json_object_object_add(o, "status", json_object_new_int64(r->status));
+	return o;
+}
+
+static int query_acpi_ospm_status(struct session *s, struct json_object *args,
+				  struct json_object **result, struct error *e)
+{
+	struct vm *vm = s->monitor->vm;
+	struct vm_report r;
+
+	(void)args;
+	(void)e;
+	*result = json_object_new_array();
+	for (size_t i = 0; vm_report_last(vm, i, &r); i++) {
+		const struct dimm *dimm = vm_dimm_at(vm, r.slot);
+		struct vm_cpu_info cpu = { .present = false };
+		const char *id = NULL;
+
+		if (!r.dimm)
+			vm_cpu_info(vm, r.slot, &cpu);
+		if (r.dimm && dimm)
+			id = dimm->id;
+		else if (cpu.present)
+			id = cpu.id;
+		json_object_array_add(*result, report_json(&r, id));
+	}
+	return 0;
+}
+
 static const struct command commands[] = {
 	{
 		.name = "query-status",
@@ -211,6 +254,10 @@ static const struct command commands[] = {
 		.name = "query-hotpluggable-cpus",
 		.help = "The places for vCPUs, and which are taken",
 		.run = query_hotpluggable_cpus,
+	}, {
+		.name = "query-acpi-ospm-status",
+		.help = "What the guest has said of its DIMMs and vCPUs (_OST)",
+		.run = query_acpi_ospm_status,
 	},
 };
 

@@ -163,27 +163,11 @@ static struct json_object *dump_completed(struct vm *vm)
 	return o;
 }
 
-/* QEMU's words: the slot is a string. */
 static struct json_object *report(struct vm *vm, const char *id)
 {
-	struct json_object *o = json_object_new_object(), *info;
-	const struct vm_report *r = vm_report(vm);
-	char slot[16];
+	struct json_object *o = json_object_new_object();
 
-	snprintf(slot, sizeof(slot), "%u", r->slot);
-	info = json_object_new_object();
-	if (id)
-		json_object_object_add(info, "device",
-				       json_object_new_string(id));
-	json_object_object_add(info, "slot", json_object_new_string(slot));
-	json_object_object_add(info, "slot-type",
-			       json_object_new_string(r->dimm ? "DIMM" :
-								"CPU"));
-	json_object_object_add(info, "source",
-			       json_object_new_int64(r->source));
-	json_object_object_add(info, "status",
-			       json_object_new_int64(r->status));
-	json_object_object_add(o, "info", info);
+	json_object_object_add(o, "info", report_json(vm_report(vm), id));
 	return o;
 }
 

@@ -223,6 +223,9 @@ struct json_object *migrate_event_json(struct vm *vm);
 void progress_put(struct json_object *o, uint64_t done, uint64_t total,
 		  uint64_t passed_ms);
 
+/* commands_query.c: what the guest has said, in QEMU's words; id may be NULL. */
+struct json_object *report_json(const struct vm_report *r, const char *id);
+
 /* commands_dump.c: the result of query-dump. */
 struct vm_dump_status;
 struct json_object *dump_status_json(const struct vm_dump_status *status);
