@@ -106,16 +106,10 @@ const char *ram_shared_file(const struct ram *r)
 	return f.shared_file;
 }
 
-uint64_t dimms_bytes(const struct dimms *d)
+bool vm_memory_added(const struct vm *vm)
 {
-	(void)d;
-	return 0;
-}
-
-uint64_t hot_memory_open_bytes(const struct hot_memory *h)
-{
-	(void)h;
-	return 0;
+	(void)vm;
+	return false;
 }
 
 void vm_cpus_take_ejected(struct vm *vm)
