@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_mems_save saved_mems hot_memory dimms ram guest_mem state save/state_file save/machine_x86 save/crc32c error */
+/* LINK: vm_mems_save saved_mems hot_memory dimms ram guest_mem state save/state_file save/machine_x86 save/crc32c% error */
 /* The rooms of virtio-mem devices in a save: they are where they were again. */
 #include "unit.h"
 
