@@ -532,7 +532,9 @@ static void test_device_load_hostile_state_refused(void **state)
 		uint8_t value;
 	} rows[] = {
 		{ "status bit", 0, 0x2f },
+		{ "driver without features", 0, 0x07 },
 		{ "feature not offered", 2, 0x02 },
+		{ "without VERSION_1", 6, 0x00 },
 		{ "queue count", 10, 3 },
 		{ "enabled is no boolean", 14, 2 },
 		{ "size", 15, 3 },

@@ -219,6 +219,9 @@ void virtio_device_memory_changed(struct virtio_device *d);
 /* For transports: what queue_eventfd() says has changed. Machine lock held. */
 void virtio_device_interrupts_changed(struct virtio_device *d);
 
+/* For the core itself: may the driver have these features? */
+bool virtio_features_acceptable(const struct virtio_device *d);
+
 /*
  * For the core itself: DRIVER_OK was reached, by the driver or by a load, which
  * gives the state of each queue. On failure the device is broken.

@@ -48,7 +48,7 @@ static bool transition_legal(uint8_t from, uint8_t to)
 	return false;
 }
 
-static bool features_acceptable(const struct virtio_device *d)
+bool virtio_features_acceptable(const struct virtio_device *d)
 {
 	/* 2.2.2: only what was offered; 6.2: VERSION_1 is not optional. */
 	return !(d->features & ~d->offered) &&
@@ -72,7 +72,7 @@ void virtio_reg_status_write(struct virtio_device *d, uint8_t value)
 	}
 	if (!transition_legal(from, to))
 		return;
-	if (to == NEGOTIATED && !features_acceptable(d))
+	if (to == NEGOTIATED && !virtio_features_acceptable(d))
 		return;
 	/* Transitions only add bits, so a NEEDS_RESET of the loop is kept. */
 	atomic_fetch_or(&d->status, to);

@@ -46,6 +46,19 @@ void virtio_device_save(struct virtio_device *d, struct state_writer *w)
 		d->info->ops->save(d, w);
 }
 
+/* 3.1.1: what a status has is what the steps before it have left. */
+static bool status_possible(uint8_t status)
+{
+	const uint8_t negotiated = VIRTIO_CONFIG_S_ACKNOWLEDGE |
+				   VIRTIO_CONFIG_S_DRIVER |
+				   VIRTIO_CONFIG_S_FEATURES_OK;
+
+	if (status & (uint8_t)~STATUS_BITS)
+		return false;
+	return !(status & VIRTIO_CONFIG_S_DRIVER_OK) ||
+	       (status & negotiated) == negotiated;
+}
+
 static void read_queue(struct virtio_queue *q, struct virtqueue_state *s,
 		       struct state_reader *r)
 {
@@ -76,14 +89,15 @@ static int read_common(struct virtio_device *d, struct virtqueue_state *states,
 	if (state_reader_error(r))
 		return error_errno(e, state_reader_error(r),
 				   "%s: bad state", name);
-	if (status & (uint8_t)~STATUS_BITS)
+	if (!status_possible(status))
 		return error_set(e, -EINVAL, "%s: state has status 0x%02x",
 				 name, status);
-	if (d->features & ~d->offered && status & VIRTIO_CONFIG_S_FEATURES_OK)
-		return error_set(e, -EINVAL,
-				 "%s: state has features 0x%llx, not offered",
-				 name, (unsigned long long)
-				 (d->features & ~d->offered));
+	if (status & VIRTIO_CONFIG_S_FEATURES_OK &&
+	    !virtio_features_acceptable(d))
+		return error_set(e, -EINVAL, "%s: state has features 0x%llx, "
+				 "offered are 0x%llx", name,
+				 (unsigned long long)d->features,
+				 (unsigned long long)d->offered);
 	atomic_store(&d->status, status);
 	atomic_store(&d->config_generation, generation);
 	return 0;
