@@ -24,6 +24,19 @@ int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 	return error_prefix(e, ret, "%s: section '%s'", s->path, tag);
 }
 
+/* No two in one place: the second would be loaded over the first. */
+static int check_place(const struct saved_vm *s, uint32_t i, struct error *e)
+{
+	const struct saved_device *d = &s->devices[i];
+
+	for (uint32_t k = 0; k < i; k++)
+		if (s->devices[k].bus == d->bus && s->devices[k].slot == d->slot)
+			return error_config(e, -EPROTO, "'%s' and '%s' are in "
+					    "one slot", s->devices[k].key,
+					    d->key);
+	return 0;
+}
+
 static int read_devices(struct saved_vm *s, struct error *e)
 {
 	s->device_count = state_view_count(&s->view, TAG_DEVICE);
@@ -38,10 +51,10 @@ static int read_devices(struct saved_vm *s, struct error *e)
 
 		state_reader_init(&r, section->data, section->len_bytes);
 		ret = saved_device_get(&s->devices[i], &r);
+		ret = ret ? error_errno(e, ret, "which device it is") :
+			    check_place(s, i, e);
 		if (ret)
-			return saved_vm_section_error(
-				s, TAG_DEVICE, i,
-				error_errno(e, ret, "which device it is"), e);
+			return saved_vm_section_error(s, TAG_DEVICE, i, ret, e);
 	}
 	return 0;
 }

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* LINK: save/state_file save/machine_x86 save/memory_map save/memory_work save/crc32c% */
+/* LINK: save_identity saved_vm saved_chain saved_device saved_mems state error progress */
+/* Saves whose checksums are right and whose maker means harm. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hot_memory.h"
+#include "job.h"
+#include "snapshot_internal.h"
+#include "vm_devices.h"
+
+#define RAM_BYTES	(2u << 20)
+
+static char top[] = "/tmp/test-saved-XXXXXX";
+
+/* ---- what is below --------------------------------------------------------- */
+
+const char *device_type_name(enum device_type type)
+{
+	return type == DEVICE_RNG ? "rng" : "other";
+}
+
+const char *device_key(const struct device *device)
+{
+	(void)device;
+	return NULL;
+}
+
+const struct pci_function *device_function(const struct device *device)
+{
+	(void)device;
+	return NULL;
+}
+
+unsigned int vm_pmem_slot(const struct device *device)
+{
+	(void)device;
+	return 0;
+}
+
+uint64_t hot_memory_room_bytes(const struct config_memory *c)
+{
+	(void)c;
+	return 0;
+}
+
+bool job_cancelled(const struct job *j)
+{
+	(void)j;
+	return false;
+}
+
+void job_add_progress(struct job *j, uint64_t bytes)
+{
+	(void)j;
+	(void)bytes;
+}
+
+/* ---- making saves ----------------------------------------------------------- */
+
+struct made {
+	const char *name;
+	uint8_t id, base_id;		/* of each, all bytes; 0: not a diff */
+	const char *relative, *absolute;
+	unsigned int slots[3];		/* of a device each; 0: no more */
+};
+
+static void put_device(struct state_file *f, uint32_t i, unsigned int slot)
+{
+	struct state_writer *w = state_file_add(f, TAG_DEVICE, i);
+
+	state_put_string(w, "rng");
+	state_put_string(w, "rng");
+	state_put_string(w, "");
+	state_put_u8(w, 0);
+	state_put_u8(w, (uint8_t)slot);
+	state_put_bool(w, false);
+	state_put_u32(w, 0);
+}
+
+static void put_identity(struct state_file *f, const struct made *m)
+{
+	struct save_identity identity = { .is_diff = m->base_id };
+
+	memset(identity.id, m->id, sizeof(identity.id));
+	memset(identity.base_id, m->base_id, sizeof(identity.base_id));
+	if (m->base_id) {
+		strcpy(identity.base_relative, m->relative);
+		strcpy(identity.base_absolute, m->absolute);
+	}
+	save_identity_put(&identity, state_file_add(f, TAG_SAVE, 0));
+}
+
+static void put_memory(struct state_file *f, const struct made *m)
+{
+	struct state_writer *w = state_file_add(f, TAG_MEMORY, 0);
+	struct memory_map map;
+
+	assert_int_equal(memory_map_init(&map, m->base_id ? MEMORY_DIFF :
+					 MEMORY_FULL, RAM_BYTES), 0);
+	state_put_string(w, "memory");
+	state_put_u64(w, 0);
+	memory_map_save(&map, w);
+	memory_map_deinit(&map);
+}
+
+static const char *path_of(const char *name)
+{
+	static char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	return path;
+}
+
+static void make(const struct made *m)
+{
+	static const char *const others[] = { TAG_CONFIG, TAG_CPU, TAG_MACHINE,
+					      TAG_BOARD, TAG_DIMMS, TAG_VCPU };
+	struct state_file *f;
+	uint8_t *data;
+	size_t len;
+	int fd;
+
+	assert_int_equal(state_file_create(&f), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		state_put_bytes(state_file_add(f, others[i], 0), "{}", 2);
+	for (uint32_t i = 0; m->slots[i]; i++)
+		put_device(f, i, m->slots[i]);
+	put_identity(f, m);
+	put_memory(f, m);
+	assert_int_equal(state_file_encode(f, &data, &len), 0);
+	state_file_destroy(f);
+	fd = open(path_of(m->name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(write(fd, data, len), len);
+	close(fd);
+	free(data);
+}
+
+static void assert_refused(const char *name, const char *says)
+{
+	struct error e = { .text = "" };
+	struct saved_vm *s;
+
+	assert_true(saved_vm_open(&s, path_of(name), &e) < 0);
+	if (!strstr(e.text, says))
+		fail_msg("%s: not '%s'", e.text, says);
+}
+
+static void assert_opens(const char *name)
+{
+	struct error e = { .text = "" };
+	struct saved_vm *s;
+
+	if (saved_vm_open(&s, path_of(name), &e))
+		fail_msg("%s", e.text);
+	saved_vm_close(s);
+}
+
+/* ---- tests ------------------------------------------------------------------ */
+
+static void test_two_devices_in_one_slot_are_refused(void **state)
+{
+	(void)state;
+	make(&(struct made){ .name = "s", .id = 1, .slots = { 3, 4 } });
+	assert_opens("s");
+	make(&(struct made){ .name = "s", .id = 1, .slots = { 3, 3 } });
+	assert_refused("s", "in one slot");
+}
+
+static int set_up(void **state)
+{
+	int fd;
+
+	(void)state;
+	if (!mkdtemp(top))
+		return -1;
+	fd = open(path_of("memory"), O_WRONLY | O_CREAT, 0600);
+	if (fd < 0 || ftruncate(fd, RAM_BYTES))
+		return -1;
+	close(fd);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char command[64];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -r %s", top);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_devices_in_one_slot_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
