@@ -61,10 +61,13 @@ static int read_devices(struct saved_vm *s, struct error *e)
 
 /* ---- files ---------------------------------------------------------------- */
 
+/* A client that names a FIFO does not hold up the VM. */
+#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
 static int read_file(const char *path, uint8_t **data, size_t *len,
 		     struct error *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+	int fd = open(path, OPEN_FLAGS), ret = 0;
 	size_t used = 0;
 	struct stat st;
 
@@ -180,7 +183,7 @@ static int open_memory(struct saved_vm *s, const char *name, struct error *e)
 
 	if (saved_vm_beside(s, name, &path))
 		return error_set(e, -ENOMEM, "out of memory");
-	s->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
+	s->memory_fd = open(path, OPEN_FLAGS);
 	if (s->memory_fd < 0 || fstat(s->memory_fd, &st))
 		ret = error_config(e, -errno, "%s: %s", path, strerror(errno));
 	else if (!S_ISREG(st.st_mode) ||

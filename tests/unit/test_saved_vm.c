@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hot_memory.h"
@@ -174,6 +175,27 @@ static void test_two_devices_in_one_slot_are_refused(void **state)
 	assert_refused("s", "in one slot");
 }
 
+/* What is of another kind holds nobody up. */
+static void test_fifos_are_refused_at_once(void **state)
+{
+	char memory[512];
+
+	(void)state;
+	assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+	alarm(10);
+	assert_refused("fifo", "not a saved VM's");
+	make(&(struct made){ .name = "s", .id = 1 });
+	strcpy(memory, path_of("memory"));
+	unlink(memory);
+	assert_int_equal(mkfifo(memory, 0600), 0);
+	assert_refused("s", "memory");
+	alarm(0);
+	unlink(memory);
+	close(open(memory, O_WRONLY | O_CREAT, 0600));
+	assert_int_equal(truncate(memory, RAM_BYTES), 0);
+	assert_opens("s");
+}
+
 static int set_up(void **state)
 {
 	int fd;
@@ -201,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_devices_in_one_slot_are_refused),
+		cmocka_unit_test(test_fifos_are_refused_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
