@@ -7,30 +7,26 @@
 
 #include "snapshot_internal.h"
 
-/* What was found at a place, other than the base, or what is wrong with it. */
-enum { NOTHING = 1, ANOTHER };
+/* Nothing was found at a place; else what is wrong with it, or SAVED_ANOTHER. */
+#define NOTHING 2
 
 /* At one of the places where it may be. */
 static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
 		    struct error *e)
 {
-	struct saved_vm *base;
 	int ret;
 
 	if (access(path, F_OK))
 		return NOTHING;
-	ret = saved_vm_open_at(&base, path, depth + 1, e);
-	if (ret)
-		return error_prefix(e, ret, "the base of %s", s->path);
-	if (memcmp(base->identity.id, s->identity.base_id, DIRTY_ID_BYTES)) {
-		saved_vm_close(base);
+	ret = saved_vm_open_at(&s->base, path, depth + 1, s->identity.base_id,
+			       e);
+	if (ret == SAVED_ANOTHER)
 		error_config(e, -EINVAL, "%s: section '%s': its base %s is "
 			     "another save than the one that it was made from",
 			     s->path, TAG_SAVE, path);
-		return ANOTHER;
-	}
-	s->base = base;
-	return 0;
+	else if (ret)
+		error_prefix(e, ret, "the base of %s", s->path);
+	return ret;
 }
 
 /* Beside it, wherever both have gone together, or else where it was. */

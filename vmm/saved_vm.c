@@ -240,7 +240,7 @@ static int read_identity(struct saved_vm *s, struct error *e)
 /* ---- all of it ------------------------------------------------------------- */
 
 int saved_vm_open_at(struct saved_vm **out, const char *path,
-		     unsigned int depth, struct error *e)
+		     unsigned int depth, const uint8_t *id, struct error *e)
 {
 	struct saved_vm *s = calloc(1, sizeof(*s));
 	struct stat st;
@@ -265,6 +265,8 @@ int saved_vm_open_at(struct saved_vm **out, const char *path,
 		ret = check_sections(s, false, e);
 	if (!ret)
 		ret = read_identity(s, e);
+	if (!ret && id && memcmp(s->identity.id, id, DIRTY_ID_BYTES))
+		ret = SAVED_ANOTHER;
 	if (!ret)
 		ret = read_config(s, e);
 	if (!ret && directory)
@@ -287,7 +289,7 @@ int saved_vm_open_at(struct saved_vm **out, const char *path,
 
 int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)
 {
-	return saved_vm_open_at(out, path, 0, e);
+	return saved_vm_open_at(out, path, 0, NULL, e);
 }
 
 int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,

@@ -113,9 +113,13 @@ int saved_mems_read(struct saved_vm *s, bool stream, struct error *e);
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e);
 
-/* saved_vm_open(), of one that lies under depth others. */
+/*
+ * saved_vm_open(), of one that lies under depth others. id: which one it must be,
+ * or NULL; SAVED_ANOTHER: it is not, and nothing below it was looked at.
+ */
+#define SAVED_ANOTHER 1
 int saved_vm_open_at(struct saved_vm **out, const char *path,
-		     unsigned int depth, struct error *e);
+		     unsigned int depth, const uint8_t *id, struct error *e);
 /* saved_chain.c: opens what s builds on, if anything. */
 int saved_vm_open_base(struct saved_vm *s, unsigned int depth, struct error *e);
 /* dir/name, malloc()ed; of a state file, what is beside it. -ENOMEM */

@@ -18,6 +18,7 @@
 #include "vm_devices.h"
 
 #define RAM_BYTES	(2u << 20)
+#define LEVELS		24
 
 static char top[] = "/tmp/test-saved-XXXXXX";
 
@@ -196,6 +197,42 @@ static void test_fifos_are_refused_at_once(void **state)
 	assert_opens("s");
 }
 
+/*
+ * Two of each level, each with the wrong one as its first place and the right one
+ * as its second: each is opened for the two below it, if all of a base is looked
+ * at before its id.
+ */
+static void test_chain_of_wrong_bases_takes_no_time(void **state)
+{
+	char relative[32], absolute[64], name[32];
+
+	(void)state;
+	for (uint8_t level = 0; level < LEVELS; level++)
+		for (uint8_t twin = 0; twin < 2; twin++) {
+			uint8_t below = (uint8_t)(2 * (level - 1));
+			struct made m = {
+				.name = name, .relative = relative,
+				.absolute = absolute,
+				.id = (uint8_t)(2 * level + twin + 1),
+				.base_id = (uint8_t)(level ? below + twin + 1 :
+							     0),
+			};
+
+			snprintf(name, sizeof(name), "c%u-%u", level, twin);
+			snprintf(relative, sizeof(relative), "c%u-%u",
+				 level - 1, !twin);
+			snprintf(absolute, sizeof(absolute), "%s/c%u-%u", top,
+				 level - 1, twin);
+			make(&m);
+		}
+	alarm(10);
+	assert_opens(name);
+	alarm(0);
+	/* And a wrong one only is told as such. */
+	unlink(path_of("c0-1"));
+	assert_refused("c1-1", "another save");
+}
+
 static int set_up(void **state)
 {
 	int fd;
@@ -224,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_devices_in_one_slot_are_refused),
 		cmocka_unit_test(test_fifos_are_refused_at_once),
+		cmocka_unit_test(test_chain_of_wrong_bases_takes_no_time),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
