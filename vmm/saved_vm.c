@@ -374,6 +374,9 @@ static int check_memory(struct saved_vm *s, const struct config_memory *c,
 {
 	uint64_t len;
 
+	if (c->path || c->share || c->prealloc || c->hugepages)
+		return error_config(e, -EINVAL, "%s: section '%s': memory: has "
+				    "more than sizes", s->path, TAG_CONFIG);
 	saved_vm_lowest_file(s, &len);
 	if (len >= c->size_bytes && s->map.len_bytes >= c->size_bytes &&
 	    s->hot_bytes % HOT_MEMORY_ALIGN == 0 &&

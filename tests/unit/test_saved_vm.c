@@ -233,6 +233,31 @@ static void test_chain_of_wrong_bases_takes_no_time(void **state)
 	assert_refused("c1-1", "another save");
 }
 
+static void test_how_ram_was_come_by_is_no_part_of_it(void **state)
+{
+	static const struct config_memory bad[] = {
+		{ .size_bytes = RAM_BYTES, .share = true },
+		{ .size_bytes = RAM_BYTES, .prealloc = true },
+		{ .size_bytes = RAM_BYTES, .hugepages = true },
+		{ .size_bytes = RAM_BYTES, .path = (char *)"/dev/null" },
+	};
+	struct vm_config c = { .cpus = { .count = 1, .max = 1 } };
+	struct error e;
+	struct saved_vm *s;
+
+	(void)state;
+	make(&(struct made){ .name = "s", .id = 1 });
+	assert_int_equal(saved_vm_open(&s, path_of("s"), &e), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		c.memory = bad[i];
+		assert_int_equal(saved_vm_use(s, RESTORE_MAP, &c, &e), -EINVAL);
+		assert_non_null(strstr(e.text, "section 'config'"));
+	}
+	c.memory = (struct config_memory){ .size_bytes = RAM_BYTES };
+	assert_int_equal(saved_vm_use(s, RESTORE_COPY, &c, &e), 0);
+	saved_vm_close(s);
+}
+
 static int set_up(void **state)
 {
 	int fd;
@@ -262,6 +287,7 @@ int main(void)
 		cmocka_unit_test(test_two_devices_in_one_slot_are_refused),
 		cmocka_unit_test(test_fifos_are_refused_at_once),
 		cmocka_unit_test(test_chain_of_wrong_bases_takes_no_time),
+		cmocka_unit_test(test_how_ram_was_come_by_is_no_part_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
