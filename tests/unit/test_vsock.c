@@ -102,6 +102,30 @@ static void test_vsock_bad_lines_are_hung_up_on(void **state)
 	close(fd);
 }
 
+/* Nobody is left waiting, and nothing of them stays. */
+static void test_vsock_lines_that_never_end_are_hung_up_on(void **state)
+{
+	struct vf *f = *state;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = vf_client(f, "CONNECT 5");
+
+	shutdown(fd, SHUT_WR);
+	vf_settle(f);
+	vf_expect_host(fd, "");
+	close(fd);
+	strcpy(addr.sun_path, f->path);
+	for (unsigned int i = 0; i < VSOCK_MAX_CONNECTIONS; i++) {
+		fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		assert_int_equal(connect(fd, (struct sockaddr *)&addr,
+					 sizeof(addr)), 0);
+		assert_int_equal(send(fd, "CONNECT 5", 9, 0), 9);
+		close(fd);
+		if (i % 256 == 255)
+			vf_settle(f);
+	}
+	close(vf_stream(f, 5));
+}
+
 static void test_vsock_without_driver_all_is_refused(void **state)
 {
 	struct vf *f = *state;
@@ -402,6 +426,7 @@ int main(void)
 		CASE(test_vsock_host_connects_bytes_go_both_ways),
 		CASE(test_vsock_closed_guest_port_refuses_at_once),
 		CASE(test_vsock_bad_lines_are_hung_up_on),
+		CASE(test_vsock_lines_that_never_end_are_hung_up_on),
 		CASE(test_vsock_without_driver_all_is_refused),
 		CASE(test_vsock_guest_connects_to_socket_of_port),
 		CASE(test_vsock_no_socket_of_port_is_reset_at_once),

@@ -125,8 +125,9 @@ void host_read_line(struct conn *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (!end) {
-		/* The rest of the line may come, unless it is too long. */
-		if (n <= 0 || n == (ssize_t)sizeof(line))
+		/* The rest of the line may come, unless it is too long or
+		 * nothing more does. */
+		if (n <= 0 || n == (ssize_t)sizeof(line) || c->hangup)
 			hang_up(c);
 		return;
 	}
