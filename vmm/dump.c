@@ -99,7 +99,8 @@ static int work(struct job *j, void *opaque, struct error *e)
 	channel_set_cancel(d->to, job_cancel_fd(j));
 	ret = elf_core_write(&d->core, d->to, progress, j);
 	ret = channel_finish(d->to, ret, e);
-	return ret ? error_prefix(e, ret, "dump") : 0;
+	return ret ? error_prefix(e, ret, "dump") :
+		     vm_check_memory(d->vm, "dump", e);
 }
 
 static void end(struct vm_dump *d)

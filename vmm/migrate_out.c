@@ -6,6 +6,14 @@
 #include "migrate_internal.h"
 #include "snapshot_internal.h"
 
+/* Whoever receives it would go on with zeros for what could not be read. */
+static int check_memory(void *opaque)
+{
+	struct vm_migration *m = opaque;
+
+	return vm_check_memory(m->vm, "migrate", NULL);
+}
+
 static int work(struct job *j, void *opaque, struct error *e)
 {
 	struct vm_migration *m = opaque;
@@ -15,8 +23,11 @@ static int work(struct job *j, void *opaque, struct error *e)
 	ret = stream_write_header(m->channel, &m->header, m->state);
 	if (!ret)
 		ret = stream_write_memory(m->channel, m->parts, m->part_count,
-					  migration_progress, m);
-	return channel_finish(m->channel, ret, e);
+					  migration_progress, check_memory, m);
+	ret = channel_finish(m->channel, ret, e);
+	if (ret)
+		vm_check_memory(m->vm, "migrate", e);
+	return ret;
 }
 
 static void done(void *opaque, int ret, const struct error *e)

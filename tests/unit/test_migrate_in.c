@@ -177,6 +177,12 @@ static void ignore(void *opaque, uint64_t ram_bytes, uint64_t sent_bytes)
 	(void)sent_bytes;
 }
 
+static int content(void *opaque)
+{
+	(void)opaque;
+	return 0;
+}
+
 static void make_stream(bool running, bool shared)
 {
 	struct stream_header h = { running, shared, 5 };
@@ -188,7 +194,7 @@ static void make_stream(bool running, bool shared)
 	assert_int_equal(stream_write_header(c, &h, (const uint8_t *)"state"),
 			 0);
 	assert_int_equal(stream_write_memory(c, &part, shared ? 0 : 1, ignore,
-					     NULL), 0);
+					     content, NULL), 0);
 	assert_int_equal(channel_finish(c, 0, &e), 0);
 	channel_close(c);
 }

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,6 +236,31 @@ static void test_migrate_cancelled_changes_nothing(void **state)
 	assert_int_equal(f.vm.state, VM_RUNNING);
 }
 
+/* A page of --memory fault that could not be read is zeros by then. */
+static void test_migrate_without_all_memory_has_no_end(void **state)
+{
+	struct vm_migrate_info info;
+	char command[96];
+	uint8_t last[88];
+	struct error e;
+	int fd;
+
+	(void)state;
+	memset(f.ram, 7, 8 << 20);
+	snprintf(command, sizeof(command), "exec:sleep 1; cat >%s", f.path);
+	assert_int_equal(vm_migrate(&f.vm, command, &e), 0);
+	atomic_store(&f.vm.requests, VM_REQUEST_KVM_ERROR);
+	loop_run(f.vm.loop);
+	vm_migrate_info(&f.vm, &info);
+	assert_int_equal(info.status, VM_MIGRATE_FAILED);
+	assert_non_null(strstr(info.error.text, "memory could be read"));
+	fd = open(f.path, O_RDONLY);
+	assert_true(lseek(fd, -(off_t)sizeof(last), SEEK_END) > 8 << 20);
+	assert_int_equal(read(fd, last, sizeof(last)), sizeof(last));
+	assert_true(last[0] == 7 && last[87] == 7);
+	close(fd);
+}
+
 static void test_migrate_refused_makes_no_file(void **state)
 {
 	struct vm_migrate_info info;
@@ -268,6 +294,7 @@ int main(void)
 		TEST(test_migrate_without_shared_ram_makes_a_template),
 		TEST(test_migrate_that_fails_changes_nothing),
 		TEST(test_migrate_cancelled_changes_nothing),
+		TEST(test_migrate_without_all_memory_has_no_end),
 		TEST(test_migrate_refused_makes_no_file),
 	};
 

@@ -62,6 +62,12 @@ static void count(void *opaque, uint64_t ram_bytes, uint64_t sent)
 	m->sent += sent;
 }
 
+static int content(void *opaque)
+{
+	(void)opaque;
+	return 0;
+}
+
 /* The stream's bytes, malloc()ed. */
 static uint8_t *written(size_t *len, bool shared)
 {
@@ -76,7 +82,7 @@ static uint8_t *written(size_t *len, bool shared)
 	assert_int_equal(channel_from_fd(&c, dup(fd), &e), 0);
 	assert_int_equal(stream_write_header(c, &h, (const uint8_t *)STATE), 0);
 	assert_int_equal(stream_write_memory(c, parts, shared ? 0 : 2, count,
-					     &m), 0);
+					     content, &m), 0);
 	assert_int_equal(channel_finish(c, 0, &e), 0);
 	channel_close(c);
 	*len = (size_t)lseek(fd, 0, SEEK_END);

@@ -145,7 +145,8 @@ static int write_chunk(struct channel *c, const struct stream_part *part,
 }
 
 int stream_write_memory(struct channel *c, const struct stream_part *parts,
-			size_t count, stream_progress progress, void *opaque)
+			size_t count, stream_progress progress,
+			int (*check)(void *opaque), void *opaque)
 {
 	struct record end = { .part = END_PART };
 	int ret = 0;
@@ -160,6 +161,8 @@ int stream_write_memory(struct channel *c, const struct stream_part *parts,
 			progress(opaque, (uint64_t)pages_of(&parts[i], k) *
 						 PAGE_BYTES, sent);
 		}
+	if (!ret)
+		ret = check(opaque);
 	return ret ? ret : write_record(c, &end);
 }
 

@@ -37,9 +37,13 @@ typedef void (*stream_progress)(void *opaque, uint64_t ram_bytes,
 /* All return 0 or what the channel says. */
 int stream_write_header(struct channel *c, const struct stream_header *h,
 			const uint8_t *state);
-/* With no parts: the end only. */
+/*
+ * With no parts: the end only. check() is asked before the end, without which it
+ * is no stream: 0, or -errno: what was read is not the memory.
+ */
 int stream_write_memory(struct channel *c, const struct stream_part *parts,
-			size_t count, stream_progress progress, void *opaque);
+			size_t count, stream_progress progress,
+			int (*check)(void *opaque), void *opaque);
 
 /*
  * What is wrong is class InvalidConfig and names the section; *e is set whenever
