@@ -56,7 +56,8 @@ static int open_file(struct ram *r, const struct config_memory *c,
 	struct stat st;
 
 	r->users_file = true;
-	r->fd = open(c->path, flags | O_CLOEXEC, 0600);
+	/* A FIFO by mistake must not hang. */
+	r->fd = open(c->path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	if (r->fd < 0)
 		return error_errno(e, -errno, "--memory: %s", c->path);
 	if (fstat(r->fd, &st))

@@ -264,6 +264,11 @@ static void test_ram_errors_name_the_file(void **state)
 	unlink(c.path);
 	assert_int_equal(make(&r, &m, &c, &e), -ENOENT);
 	assert_non_null(strstr(e.text, c.path));
+	assert_int_equal(mkfifo(c.path, 0600), 0);
+	alarm(10);
+	assert_int_equal(make(&r, &m, &c, &e), -EINVAL);
+	alarm(0);
+	unlink(c.path);
 	c.path = "/dev/zero";
 	assert_int_equal(make(&r, &m, &c, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "/dev/zero"));
