@@ -5,9 +5,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -205,6 +207,30 @@ static void test_stream_refuses_what_is_too_long(void **state)
 	assert_int_equal(send_frame(f, 0, 60), -EPIPE);
 }
 
+/* One that does not accept holds nobody up. */
+static void test_stream_full_backlog_is_an_error(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct net_backend *b[2] = { NULL };
+	struct error e = { .text = "" };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	(void)state;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/mote-stream-%d",
+		 getpid());
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	alarm(10);
+	assert_int_equal(net_stream_connect(&b[0], addr.sun_path, &e), 0);
+	assert_int_equal(net_stream_connect(&b[1], addr.sun_path, &e),
+			 -EAGAIN);
+	assert_non_null(strstr(e.text, addr.sun_path));
+	alarm(0);
+	unlink(addr.sun_path);
+	net_backend_destroy(b[0]);
+	close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -216,6 +242,7 @@ int main(void)
 		TEST(test_stream_with_a_bad_length_or_an_end_is_over),
 		TEST(test_stream_full_socket_loses_nothing),
 		TEST(test_stream_refuses_what_is_too_long),
+		TEST(test_stream_full_backlog_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -221,7 +221,8 @@ int net_stream_connect(struct net_backend **out, const char *path,
 		return error_set(e, -ENAMETOOLONG, "%s: longer than %zu bytes",
 				 path, sizeof(address.sun_path) - 1);
 	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* Else it waits for as long as a peer does not accept. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_errno(e, -errno, "socket");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
