@@ -154,6 +154,30 @@ static void test_places_that_cannot_be(void **state)
 	assert_int_equal(entries("m") + entries("s"), 0);
 }
 
+/* The memory that no state names is nobody's. */
+static void test_memory_goes_when_its_state_finds_no_place(void **state)
+{
+	const struct save_places places[] = {
+		{ .memory_path = "m/mem", .state_path = "s/state" },
+		{ .memory_path = "m/mem", .directory = "d" },
+	};
+	const uint8_t id[SAVE_FILES_ID_BYTES] = { 1 };
+	struct save_files *f;
+	struct error e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		assert_int_equal(save_files_create(&f, &places[i], id, &e), 0);
+		close(save_files_memory(f, &e));
+		assert_int_equal(save_files_write(f, "state", "x", 1, &e), 0);
+		assert_int_equal(system("rm -r s/.state.saving .d.saving "
+					"2>/dev/null; true"), 0);
+		assert_int_equal(save_files_commit(f, &e), -ENOENT);
+		save_files_destroy(f);
+		assert_int_equal(entries("m"), 0);
+	}
+}
+
 static void test_one_save_at_a_time(void **state)
 {
 	const struct save_places p = { .memory_path = "m/mem",
@@ -179,6 +203,7 @@ int main(void)
 		T(test_old_generation_goes_when_the_new_one_is_there),
 		T(test_places_that_are_not_named),
 		T(test_places_that_cannot_be),
+		T(test_memory_goes_when_its_state_finds_no_place),
 		T(test_one_save_at_a_time),
 	};
 

@@ -186,6 +186,11 @@ int save_directory_commit(struct save_directory *d, struct error *e)
 	return 0;
 }
 
+bool save_directory_in_place(const struct save_directory *d)
+{
+	return !d->made;
+}
+
 void save_directory_destroy(struct save_directory *d)
 {
 	if (!d)

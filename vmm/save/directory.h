@@ -6,6 +6,7 @@
 #ifndef MOTE_SAVE_DIRECTORY_H
 #define MOTE_SAVE_DIRECTORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "error.h"
@@ -23,6 +24,8 @@ int save_directory_file(struct save_directory *d, const char *name,
 			struct error *e);
 /* What has been written is on the disk and in its place. */
 int save_directory_commit(struct save_directory *d, struct error *e);
+/* Is it in its place? Also when a commit says that it may not be on the disk. */
+bool save_directory_in_place(const struct save_directory *d);
 /* Without a commit: nothing is left of it. NULL is fine. */
 void save_directory_destroy(struct save_directory *d);
 

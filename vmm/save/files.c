@@ -260,6 +260,12 @@ static void remove_old(const struct save_files *f)
 	unlink(f->old_memory);
 }
 
+static bool state_in_place(const struct save_files *f)
+{
+	return f->directory ? save_directory_in_place(f->directory) :
+			      f->state.lock_fd < 0;
+}
+
 int save_files_commit(struct save_files *f, struct error *e)
 {
 	int ret = place_commit(&f->memory, e);
@@ -271,7 +277,8 @@ int save_files_commit(struct save_files *f, struct error *e)
 				     place_commit(&f->state, e);
 	if (!ret)
 		remove_old(f);
-	else if (f->state.lock_fd >= 0 && f->memory.lock_fd < 0)
+	else if (f->memory.parent_fd >= 0 && f->memory.lock_fd < 0 &&
+		 !state_in_place(f))
 		unlinkat(f->memory.parent_fd, f->memory.name, 0);
 	return ret;
 }
