@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: irq error */
+/* LINK: irq irq_mask error */
 /* GSI routing and MSI-X vectors, over a mock of the KVM ioctls. */
 #include "unit.h"
 
@@ -210,6 +210,34 @@ static void test_irq_line_raise_writes_its_eventfd(void **state)
 	irq_chip_destroy(c);
 }
 
+static void test_msix_vectors_are_masked_all(void **state)
+{
+	struct irq_chip *c = chip();
+	struct msix_vector v[MAX_ROUTES - FIXED], *list[MAX_ROUTES - FIXED];
+	const size_t count = MAX_ROUTES - FIXED;
+
+	(void)state;
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(msix_vector_init(&v[i], c), 0);
+		assert_int_equal(msix_vector_unmask(&v[i], 0xfee00000,
+						    (uint32_t)i), 0);
+		list[i] = &v[i];
+	}
+	msix_vectors_mask(list, 0);
+	assert_int_equal(mock.irqfd[v[0].gsi], v[0].eventfd);
+	msix_vectors_mask(list, 1);
+	assert_int_equal(mock.irqfd[v[0].gsi], -1);
+	assert_int_equal(mock.irqfd[v[1].gsi], v[1].eventfd);
+	msix_vectors_mask(list, count);
+	for (size_t i = 0; i < count; i++) {
+		assert_false(v[i].connected);
+		assert_int_equal(mock.irqfd[v[i].gsi], -1);
+	}
+	for (size_t i = 0; i < count; i++)
+		msix_vector_deinit(&v[i]);
+	irq_chip_destroy(c);
+}
+
 static int free_routes(void **state)
 {
 	(void)state;
@@ -225,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_msix_notify_while_masked_is_pending),
 		cmocka_unit_test(test_msix_gsis_run_out_and_come_back),
 		cmocka_unit_test(test_msix_failed_routing_leaves_it_masked),
+		cmocka_unit_test(test_msix_vectors_are_masked_all),
 		cmocka_unit_test(test_irq_line_raise_writes_its_eventfd),
 	};
 
