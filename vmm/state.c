@@ -2,6 +2,7 @@
 /* Typed little-endian fields of saved state. Any thread: no shared data. */
 #include "state.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +43,9 @@ static void put_le(struct state_writer *w, uint64_t v, size_t len)
 {
 	uint8_t *to = grow(w, len);
 
-	if (!to)
-		return;
-	for (size_t i = 0; i < len; i++)
-		to[i] = (uint8_t)(v >> (8 * i));
+	v = htole64(v);
+	if (to)
+		memcpy(to, &v, len);
 }
 
 void state_writer_deinit(struct state_writer *w)
@@ -134,9 +134,8 @@ static uint64_t get_le(struct state_reader *r, size_t len)
 	uint64_t v = 0;
 
 	if (from)
-		for (size_t i = len; i-- > 0;)
-			v = v << 8 | from[i];
-	return v;
+		memcpy(&v, from, len);
+	return le64toh(v);
 }
 
 uint8_t state_get_u8(struct state_reader *r)

@@ -12,10 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "save/memory_file.h"
+#include "save/memory_internal.h"
 #include "snapshot_internal.h"
 
-#define PAGE	MEMORY_PAGE_BYTES
 #define CHUNK	MEMORY_CHUNK_BYTES
 /* The first part ends inside a chunk. */
 #define FIRST	(2u * CHUNK + 3 * PAGE)
@@ -251,6 +250,35 @@ static int identity_again(const struct save_identity *in,
 	return ret;
 }
 
+static void test_runs_of_pages_are_all_found(void **state)
+{
+	static const uint64_t patterns[][2] = {
+		{ 0, 0 }, { ~0ull, ~0ull }, { 1, 0 }, { 1ull << 63, 1 },
+		{ 0, 1ull << 63 }, { 0xf00ff00ff00ff00full, ~0ull },
+		{ 0x5555555555555555ull, 0xaaaaaaaaaaaaaaaaull },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++) {
+		uint64_t bits[MEMORY_CHUNK_WORDS], found[MEMORY_CHUNK_WORDS];
+		unsigned int first = 0, count, end = 0;
+
+		for (size_t k = 0; k < MEMORY_CHUNK_WORDS; k++)
+			bits[k] = patterns[i][k & 1];
+		memset(found, 0, sizeof(found));
+		for (; memory_next_run(bits, &first, &count); first = end) {
+			/* A run ends where a page is missing. */
+			assert_true(first > end || !end);
+			end = first + count;
+			assert_true(end <= MEMORY_CHUNK_PAGES);
+			for (unsigned int p = first; p < end; p++)
+				found[p / 64] |= 1ull << p % 64;
+		}
+		assert_int_equal(count, 0);
+		assert_memory_equal(found, bits, sizeof(bits));
+	}
+}
+
 static void test_identity_comes_back_or_is_refused(void **state)
 {
 	struct save_identity a = { .id = "one" }, b;
@@ -333,6 +361,7 @@ int main(void)
 			test_layer_with_pages_between_the_parts_is_refused),
 		cmocka_unit_test(test_memory_that_has_gone_is_left_out),
 		cmocka_unit_test(test_cancelled_writing_ends),
+		cmocka_unit_test(test_runs_of_pages_are_all_found),
 		cmocka_unit_test(test_identity_comes_back_or_is_refused),
 		cmocka_unit_test(test_identity_finds_the_way_to_the_base),
 	};

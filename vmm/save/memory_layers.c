@@ -58,18 +58,17 @@ static int check_holes(const struct memory_layer *l, uint64_t chunk)
 {
 	const struct memory_chunk *c = &l->map->chunks[chunk];
 	off_t base = (off_t)(chunk * MEMORY_CHUNK_BYTES);
-	unsigned int count = memory_chunk_pages(l->map, chunk), p = 0;
+	unsigned int last = memory_chunk_pages(l->map, chunk);
+	unsigned int hole = 0, first = 0, count;
 	int ret = 0;
 
-	while (!ret && p < count) {
-		unsigned int start = p;
-
-		while (p < count && !memory_chunk_has(c->pages, p))
-			p++;
-		ret = check_hole(l->fd, base + (off_t)start * PAGE,
-				 base + (off_t)p * PAGE);
-		while (p < count && memory_chunk_has(c->pages, p))
-			p++;
+	while (!ret && hole < last) {
+		if (!memory_next_run(c->pages, &first, &count))
+			first = last;
+		ret = check_hole(l->fd, base + (off_t)hole * PAGE,
+				 base + (off_t)first * PAGE);
+		first += count;
+		hole = first;
 	}
 	return ret;
 }
