@@ -55,21 +55,40 @@ def save_and_kill(vm, session, delay, arguments):
     vm.wait(60)
 
 
-@pytest.mark.parametrize("places, rounds", [(False, 4), (True, 4), pytest.param(False, 40, marks=pytest.mark.long),
-                                            pytest.param(True, 40, marks=pytest.mark.long)])
-def test_a_killed_save_leaves_the_old_one_whole(mote, payload, tmp_path, places, rounds):
+def disk(path, mib, *options):
+    with open(path, "wb") as f:
+        f.truncate(mib << 20)
+    subprocess.run(["/sbin/mke2fs", "-q", "-F", "-t", "ext4", *options, path], check=True)
+
+
+KINDS = ("directory", "places", "diff")
+
+
+@pytest.mark.parametrize("kind, rounds", [("directory", 4), ("places", 4)] + [pytest.param(kind, 40, marks=pytest.mark.long) for kind in KINDS])
+def test_a_killed_save_leaves_the_old_one_whole(mote, payload, tmp_path, kind, rounds):
     image = payload(COUNTER)
     where = tmp_path / "where"
     where.mkdir()
     state = where / "vm"
-    arguments = {"state-path": str(state), "memory-path": str(where / "ram")} if places else {"directory": str(state)}
+    arguments = {"state-path": str(state), "memory-path": str(where / "ram")} if kind == "places" else {"directory": str(state)}
 
-    def begin():
-        vm = mote("run", "-k", image, "-m", "32", "--exit-port", "--monitor", tmp_path / "m")
+    def begin(saved=None):
+        what = ["restore", saved] if saved else ["run", "-k", image, "-m", "32", "--exit-port"]
+        vm = mote(*what, "--monitor", tmp_path / "m")
         vm.expect(r"\.\.\.")
         return vm, Session(tmp_path / "m")
 
     vm, session = begin()
+    base = None
+    if kind == "diff":
+        # All are diffs of one save, by VMs that were restored from it.
+        base = tmp_path / "base"
+        arguments.update(type="diff", base=str(base))
+        session.command("stop")
+        session.command("save", directory=str(base))
+        session.command("quit")
+        assert vm.wait(60) == 0
+        vm, session = begin(base)
     since = time.monotonic()
     session.command("stop")
     session.command("save", **arguments)
@@ -80,21 +99,26 @@ def test_a_killed_save_leaves_the_old_one_whole(mote, payload, tmp_path, places,
         time.sleep(0.1)
         save_and_kill(vm, session, random.uniform(0, took * 1.2), arguments)
         check(mote, tmp_path, state)
-        vm, session = begin()
+        vm, session = begin(base)
     # The next save clears away what the dead have left.
     session.command("stop")
     session.command("save", **arguments)
-    assert sorted(name.split(".")[0] for name in os.listdir(where)) == (["ram", "vm"] if places else ["vm"])
+    assert sorted(name.split(".")[0] for name in os.listdir(where)) == (["ram", "vm"] if kind == "places" else ["vm"])
     session.command("quit")
     assert vm.wait(60) == 0
     check(mote, tmp_path, state)
 
 
-def test_a_full_disk_leaves_the_old_save_whole(mote, payload, tmp_path):
+@pytest.mark.parametrize("kind", ("tmpfs", "ext4"))
+def test_a_full_disk_leaves_the_old_save_whole(mote, payload, tmp_path, kind):
     small = tmp_path / "small"
     small.mkdir()
     # Room for one save, not for two.
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", small], check=True)
+    if kind == "tmpfs":
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", small], check=True)
+    else:
+        disk(tmp_path / "ext4", 48, "-m", "0", "-O", "^has_journal")
+        subprocess.run(["mount", "-o", "loop", tmp_path / "ext4", small], check=True)
     try:
         vm = mote("run", "-k", payload(COUNTER), "-m", "32", "--exit-port", "--monitor", tmp_path / "m")
         vm.expect(r"\.\.\.")
@@ -102,6 +126,7 @@ def test_a_full_disk_leaves_the_old_save_whole(mote, payload, tmp_path):
         session.command("stop")
         session.command("save", directory=str(small / "vm"))
         before = {name: (small / "vm" / name).read_bytes() for name in os.listdir(small / "vm")}
+        there = sorted(os.listdir(small))
         session.command("cont")
         vm.expect(r"\.\.\.", start=len(vm.out))
         session.command("stop")
@@ -109,7 +134,7 @@ def test_a_full_disk_leaves_the_old_save_whole(mote, payload, tmp_path):
                           {"state-path": small / "state", "memory-path": small / "ram"}):
             reply = session.reply("save", **{name: str(value) for name, value in arguments.items()})
             assert "No space left" in reply["error"]["desc"], reply
-            assert os.listdir(small) == ["vm"]
+            assert sorted(os.listdir(small)) == there
             assert before == {name: (small / "vm" / name).read_bytes() for name in os.listdir(small / "vm")}
         # The VM is none the worse, and what has changed since is not lost for a diff.
         session.command("cont")
