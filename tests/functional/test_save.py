@@ -127,8 +127,10 @@ def test_clones_share_a_template(run, mote, tmp_path):
     assert vm.wait(60) == 0
 
 
-def test_a_clone_seeds_its_random_numbers_anew(run, mote, tmp_path):
-    text = 'n=0; while true; do n=$((n+1)); echo "round $n: $(dmesg | grep -c "virtual machine fork")"; sleep 1; done'
+def test_clones_seed_their_random_numbers_anew(run, mote, tmp_path):
+    """Each for itself: the guest is notified that it is another one now, and two of them do not have the same numbers."""
+    text = """n=0; while true; do n=$((n+1)); echo "round $n: $(dmesg | grep -c 'virtual machine fork') $(head -c 16 /dev/urandom | md5sum)"
+        sleep 1; done"""
     vm = run("-m", "256", "--monitor", tmp_path / "m", params=script(text), kernel_name="generic")
     vm.expect("round 1: 0")
     s = Session(tmp_path / "m")
@@ -136,10 +138,12 @@ def test_a_clone_seeds_its_random_numbers_anew(run, mote, tmp_path):
     s.command("save", directory=str(tmp_path / "saved"))
     s.command("quit")
     assert vm.wait(60) == 0
-    clone = mote("restore", tmp_path / "saved", "--monitor", tmp_path / "c")
-    clone.expect(r"round \d+: 1")
-    Session(tmp_path / "c").command("quit")
-    assert clone.wait(60) == 0
+    clones = [mote("restore", tmp_path / "saved", "--monitor", tmp_path / f"c{n}") for n in range(2)]
+    numbers = [clone.expect(r"round \d+: 1 ([0-9a-f]{32})").group(1) for clone in clones]
+    assert numbers[0] != numbers[1]
+    for n, clone in enumerate(clones):
+        Session(tmp_path / f"c{n}").command("quit")
+        assert clone.wait(60) == 0
 
 
 def damaged(saved, disk):

@@ -3,6 +3,7 @@
 
 import os
 import time
+import uuid
 
 import pytest
 
@@ -10,7 +11,9 @@ from conftest import script
 from qmp import Session
 from test_hotplug import Guest
 from test_save import WORK, counts, goes_on
-from test_save_devices import Restored
+from test_save_devices import Restored, echoing
+from test_save_overrides import GENERATION_ID, listener
+from test_vsock import echo
 
 QUIET = WORK.replace("dd if=/dev/vda", "true")
 
@@ -42,21 +45,53 @@ def test_again_and_again(run, mote, tmp_path, rounds, cpus):
     goes_on(vm, before, tmp_path / f"m{rounds}")
 
 
+def generation_id(vm, ram):
+    """As the guest finds it: RAM is a mapping of that file."""
+    with open(f"/proc/{vm.process.pid}/maps") as maps:
+        start = next(int(line.split("-")[0], 16) for line in maps if line.rstrip().endswith(str(ram)))
+    with open(f"/proc/{vm.process.pid}/mem", "rb") as memory:
+        memory.seek(start + GENERATION_ID)
+        return memory.read(16)
+
+
 @pytest.mark.long
 def test_twenty_clones_at_once(run, mote, tmp_path):
-    vm = run("-m", f"128,path={tmp_path / 'ram'},share=on", "--monitor", tmp_path / "m", params=script(QUIET))
+    """Each has a name, a UUID, a network, a vsock and a generation ID of its own; every other one waits for cont."""
+    ram, served = tmp_path / "ram", "modprobe vmw_vsock_virtio_transport; vsock-tool serve vsock:4294967295:5000 >/dev/null 2>&1 &\n"
+    wires = [listener(tmp_path / f"w{n}") for n in range(21)]
+    vm = run("-m", f"128,path={ram},share=on", "--monitor", tmp_path / "m", "--vsock", f"cid=100,path={tmp_path / 'v20'}",
+             "-n", f"unix={tmp_path / 'w20'}", params=script(served + QUIET))
     vm.expect("count 2 good")
     s = Session(tmp_path / "m")
     s.command("stop")
     s.command("save", directory=str(tmp_path / "template"), type="template")
     time.sleep(1)
-    before = vm.out
-    clones = [mote("restore", tmp_path / "template", "--monitor", tmp_path / f"t{n}", "--id", f"clone-{n}") for n in range(20)]
+    before, ids = vm.out, {generation_id(vm, ram)}
+    uuids = [str(uuid.uuid4()) for n in range(20)]
+    clones = [mote("restore", tmp_path / "template", "--monitor", tmp_path / f"t{n}", "--id", f"clone-{n}", "--uuid", uuids[n], "--vsock",
+                   f"cid={200 + n},path={tmp_path / f'v{n}'}", "--net", f"id=net0,unix={tmp_path / f'w{n}'}", *["--paused"] * (n % 2))
+              for n in range(20)]
+    sessions = [Session(tmp_path / f"t{n}") for n in range(20)]
+    for n in range(1, 20, 2):
+        assert not clones[n].out
+        sessions[n].command("cont")
+    streams = []
     for n, clone in enumerate(clones):
-        assert Session(tmp_path / f"t{n}").command("query-name") == {"name": f"clone-{n}"}
+        assert sessions[n].command("query-name") == {"name": f"clone-{n}"}
+        assert sessions[n].command("query-uuid") == {"UUID": uuids[n]}
+        wires[n].accept()[0].close()
+        ids.add(generation_id(clone, ram))
+        streams.append(echoing(tmp_path / f"v{n}"))
+    assert len(ids) == 21
+    for n, stream in enumerate(streams):
+        echo(stream, b"clone %d" % n)
+        stream.close()
+    for n, clone in enumerate(clones):
         goes_on(clone, before, tmp_path / f"t{n}")
     s.command("quit")
     assert vm.wait(60) == 0
+    for wire in wires:
+        wire.close()
 
 
 def set_clock(offset):
