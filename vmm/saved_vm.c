@@ -12,6 +12,9 @@
 #include "hot_memory.h"
 #include "snapshot_internal.h"
 
+/* Who saves to a place again and again takes longer for each. */
+#define OPEN_TRIES 100
+
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e)
 {
@@ -64,7 +67,8 @@ static int read_devices(struct saved_vm *s, struct error *e)
 /* A client that names a FIFO does not hold up the VM. */
 #define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
-static int read_file(const char *path, uint8_t **data, size_t *len,
+/* kept, unless NULL: gets the file, open; -1: none. */
+static int read_file(const char *path, uint8_t **data, size_t *len, int *kept,
 		     struct error *e)
 {
 	int fd = open(path, OPEN_FLAGS), ret = 0;
@@ -89,10 +93,21 @@ static int read_file(const char *path, uint8_t **data, size_t *len,
 			break;
 		used += (size_t)n;
 	}
-	if (fd >= 0)
+	if (kept)
+		*kept = fd;
+	else if (fd >= 0)
 		close(fd);
 	*len = used;
 	return ret;
+}
+
+/* Has another save got the place of the file that is open? */
+static bool is_replaced(int fd, const char *path)
+{
+	struct stat mine, there;
+
+	return fd >= 0 && !fstat(fd, &mine) && !stat(path, &there) &&
+	       (mine.st_dev != there.st_dev || mine.st_ino != there.st_ino);
 }
 
 /* dir/name in *out, malloc()ed; of a state file, what is beside it. */
@@ -116,7 +131,7 @@ static int check_document(const struct saved_vm *s, struct error *e)
 
 	if (saved_vm_beside(s, CONFIG_NAME, &path))
 		return error_set(e, -ENOMEM, "out of memory");
-	ret = read_file(path, &data, &len, e);
+	ret = read_file(path, &data, &len, NULL, e);
 	if (!ret && (len != strlen(s->config) ||
 		     memcmp(data, s->config, len)))
 		ret = error_config(e, -EINVAL, "%s: not what section '%s' of %s "
@@ -239,30 +254,15 @@ static int read_identity(struct saved_vm *s, struct error *e)
 
 /* ---- all of it ------------------------------------------------------------- */
 
-int saved_vm_open_at(struct saved_vm **out, const char *path,
-		     unsigned int depth, const uint8_t *id, struct error *e)
+/* All that is there beside the state. id: as saved_vm_open_at()'s. */
+static int open_parts(struct saved_vm *s, bool directory, unsigned int depth,
+		      const uint8_t *id, struct error *e)
 {
-	struct saved_vm *s = calloc(1, sizeof(*s));
-	struct stat st;
-	bool directory = !stat(path, &st) && S_ISDIR(st.st_mode);
-	int ret;
+	int ret = state_view_init(&s->view, s->data, s->len_bytes, e);
 
-	if (!s)
-		return error_set(e, -ENOMEM, "out of memory");
-	s->memory_fd = -1;
-	if (asprintf(&s->path, "%s%s", path, directory ? "/" STATE_NAME : "") <
-	    0) {
-		free(s);
-		return error_set(e, -ENOMEM, "out of memory");
-	}
-	ret = read_file(s->path, &s->data, &s->len_bytes, e);
-	if (!ret) {
-		ret = state_view_init(&s->view, s->data, s->len_bytes, e);
-		if (ret)
-			error_prefix(e, ret, "%s", s->path);
-	}
-	if (!ret)
-		ret = check_sections(s, false, e);
+	if (ret)
+		return error_prefix(e, ret, "%s", s->path);
+	ret = check_sections(s, false, e);
 	if (!ret)
 		ret = read_identity(s, e);
 	if (!ret && id && memcmp(s->identity.id, id, DIRTY_ID_BYTES))
@@ -275,16 +275,53 @@ int saved_vm_open_at(struct saved_vm **out, const char *path,
 		ret = read_devices(s, e);
 	if (!ret)
 		ret = read_memory(s, e);
-	if (!ret)
-		ret = saved_mems_read(s, false, e);
-	if (!ret)
-		ret = saved_vm_open_base(s, depth, e);
-	if (ret) {
-		saved_vm_close(s);
-		return ret;
+	return ret ? ret : saved_vm_open_base(s, depth, e);
+}
+
+/* again: a save to the same place came between, so this may be half of each. */
+static int open_once(struct saved_vm **out, const char *path,
+		     unsigned int depth, const uint8_t *id, bool *again,
+		     struct error *e)
+{
+	struct saved_vm *s = calloc(1, sizeof(*s));
+	struct stat st;
+	bool directory = !stat(path, &st) && S_ISDIR(st.st_mode);
+	int ret, fd;
+
+	if (!s)
+		return error_set(e, -ENOMEM, "out of memory");
+	s->memory_fd = -1;
+	if (asprintf(&s->path, "%s%s", path, directory ? "/" STATE_NAME : "") <
+	    0) {
+		free(s);
+		return error_set(e, -ENOMEM, "out of memory");
 	}
-	*out = s;
-	return 0;
+	ret = read_file(s->path, &s->data, &s->len_bytes, &fd, e);
+	if (!ret)
+		ret = open_parts(s, directory, depth, id, e);
+	*again = is_replaced(fd, s->path);
+	if (fd >= 0)
+		close(fd);
+	if (ret || *again)
+		saved_vm_close(s);
+	else
+		*out = s;
+	return ret;
+}
+
+int saved_vm_open_at(struct saved_vm **out, const char *path,
+		     unsigned int depth, const uint8_t *id, struct error *e)
+{
+	bool again = false;
+
+	for (unsigned int n = 0; n < OPEN_TRIES; n++) {
+		int ret = open_once(out, path, depth, id, &again, e);
+
+		if (!again)
+			return ret;
+	}
+	return error_set(e, -EBUSY, "%s: is replaced by other saves all the "
+			 "time", path);
 }
 
 int saved_vm_open(struct saved_vm **out, const char *path, struct error *e)

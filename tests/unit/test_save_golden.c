@@ -4,13 +4,19 @@
 /* The golden save of each format version is read, on any host; tests/golden. */
 #include "unit.h"
 
+#include <endian.h>
+#include <fcntl.h>
 #include <glob.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hot_memory.h"
 #include "kvm/cpuid_x86.h"
+#include "save/crc32c.h"
 #include "snapshot_internal.h"
 #include "vm_devices.h"
 
@@ -111,10 +117,109 @@ static void test_golden_saves_are_read(void **state)
 	globfree(&g);
 }
 
+/* ---- saves that replace each other ---------------------------------------- */
+
+#define OPENS 400
+
+/* state_file.h: a table's entry, and what is in the header. docs/SNAPSHOT.md */
+#define ENTRY(n) (40 + 48 * (size_t)(n))
+
+static void store_crc(uint8_t *at, const uint8_t *data, size_t len)
+{
+	uint32_t crc = htole32(crc32c(0, data, len));
+
+	memcpy(at, &crc, sizeof(crc));
+}
+
+static void write_at_start(const char *dir, const char *name, const void *data,
+			   size_t len)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY);
+	assert_int_equal(write(fd, data, len), len);
+	close(fd);
+}
+
+/* A copy of the save at top, whose id and memory both begin with that. */
+static void copy_save(const char *dir, uint8_t with)
+{
+	const struct state_section *section;
+	char command[128];
+	struct saved_vm *s;
+	struct error e = { .text = "" };
+	size_t n = 0;
+
+	snprintf(command, sizeof(command), "cp -r %s/save %s", top, dir);
+	assert_int_equal(system(command), 0);
+	if (saved_vm_open(&s, dir, &e))
+		fail_msg("%s", e.text);
+	section = state_view_find(&s->view, TAG_SAVE, 0);
+	s->data[section->data - s->data] = with;
+	while (strcmp((char *)s->data + ENTRY(n), TAG_SAVE))
+		n++;
+	store_crc(s->data + ENTRY(n) + 20, section->data, section->len_bytes);
+	store_crc(s->data + 32, s->data + ENTRY(0), 48 * s->view.count);
+	store_crc(s->data + 36, s->data, 36);
+	write_at_start(dir, "state", s->data, s->len_bytes);
+	write_at_start(dir, "memory", &with, 1);
+	saved_vm_close(s);
+}
+
+static atomic_bool stopping;
+
+static void *exchange(void *opaque)
+{
+	char other[64];
+
+	snprintf(other, sizeof(other), "%s/b", top);
+	while (!stopping) {
+		renameat2(AT_FDCWD, opaque, AT_FDCWD, other, RENAME_EXCHANGE);
+		usleep((useconds_t)(random() % 500));
+	}
+	return NULL;
+}
+
+/* State and memory are of the same save, also when a save comes between. */
+static void test_what_is_replaced_meanwhile_is_not_mixed(void **state)
+{
+	char place[64], other[64], command[128];
+	struct saved_vm *s;
+	struct error e = { .text = "" };
+	pthread_t thread;
+	uint8_t byte;
+
+	(void)state;
+	unpack("tests/golden/v1");
+	snprintf(command, sizeof(command), "cd %s && mkdir save && mv config.json "
+		 "state memory save", top);
+	assert_int_equal(system(command), 0);
+	snprintf(place, sizeof(place), "%s/a", top);
+	snprintf(other, sizeof(other), "%s/b", top);
+	copy_save(place, 'a');
+	copy_save(other, 'b');
+	assert_int_equal(pthread_create(&thread, NULL, exchange, place), 0);
+	for (unsigned int i = 0; i < OPENS; i++) {
+		if (saved_vm_open(&s, place, &e))
+			fail_msg("%s", e.text);
+		assert_int_equal(pread(s->memory_fd, &byte, 1, 0), 1);
+		assert_int_equal(byte, s->identity.id[0]);
+		saved_vm_close(s);
+	}
+	stopping = true;
+	pthread_join(thread, NULL);
+	snprintf(command, sizeof(command), "rm -r %s", top);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden_saves_are_read),
+		cmocka_unit_test(
+			test_what_is_replaced_meanwhile_is_not_mixed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
