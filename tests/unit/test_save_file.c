@@ -427,7 +427,7 @@ static void assert_holds(const char *path, const char *text)
 
 static void test_directory_is_replaced_whole_or_not(void **state)
 {
-	char path[64];
+	char path[64], pages[80];
 
 	(void)state;
 	snprintf(path, sizeof(path), "%s/vm", top);
@@ -436,6 +436,9 @@ static void test_directory_is_replaced_whole_or_not(void **state)
 	assert_int_equal(save_one(path, "two", false), 0);
 	assert_holds(path, "one");
 	assert_int_equal(entries(top), 1);
+	/* What comes to be beside a state goes with it. */
+	snprintf(pages, sizeof(pages), "%s/state.pages", path);
+	close(open(pages, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(save_one(path, "three", true), 0);
 	assert_holds(path, "three");
 	assert_int_equal(entries(top), 1);
@@ -455,6 +458,12 @@ static void test_directory_of_something_else_is_left_alone(void **state)
 	close(open(file, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(save_directory_create(&d, path, &e), -ENOTEMPTY);
 	assert_int_equal(access(file, F_OK), 0);
+	/* Nor when a save is beside it. */
+	snprintf(file, sizeof(file), "%s/state", path);
+	close(open(file, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(save_directory_create(&d, path, &e), -ENOTEMPTY);
+	assert_non_null(strstr(e.text, "'precious'"));
+	assert_int_equal(entries(path), 2);
 	assert_int_equal(save_directory_create(&d, "/", &e), -EINVAL);
 	assert_int_equal(save_directory_create(&d, "", &e), -EINVAL);
 	assert_int_equal(save_directory_create(&d, "..", &e), -EINVAL);

@@ -144,6 +144,7 @@ static void test_places_that_cannot_be(void **state)
 		{ .state_path = "s/.." },
 		{ .state_path = "s/x", .memory_path = "none/there" },
 		{ .state_path = "s/x", .directory = "none/there" },
+		{ .directory = "m", .memory_path = "m/x" },
 	};
 	char name[4096];
 

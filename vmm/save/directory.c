@@ -68,11 +68,23 @@ static void remove_tree(int parent_fd, const char *name)
 	unlinkat(parent_fd, name, AT_REMOVEDIR);
 }
 
-/* Not to take away what is not a save. */
+/* A file of a save's, or one that was left beside its state. */
+static bool is_part(const char *name)
+{
+	static const char *const parts[] = { "state", "memory", "config.json" };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!strcmp(name, parts[i]))
+			return true;
+	return !strncmp(name, "state.pages", strlen("state.pages"));
+}
+
+/* Not to take away what is not a save: all that is there goes with it. */
 static int check_old(const struct save_directory *d, const char *path,
 		     struct error *e)
 {
 	int fd = openat(d->parent_fd, d->name, DIRECTORY | O_NOFOLLOW);
+	char other[NAME_MAX + 1] = "";
 	bool empty = true, save = false;
 	struct dirent *entry;
 	DIR *dir;
@@ -91,12 +103,17 @@ static int check_old(const struct save_directory *d, const char *path,
 			continue;
 		empty = false;
 		save = save || !strcmp(entry->d_name, "state");
+		if (!is_part(entry->d_name))
+			snprintf(other, sizeof(other), "%s", entry->d_name);
 	}
 	closedir(dir);
 	if (!empty && !save)
 		return error_config(e, -ENOTEMPTY, "directory %s: neither empty "
 				    "nor a saved VM", path);
-	return 0;
+	if (!*other)
+		return 0;
+	return error_config(e, -ENOTEMPTY, "directory %s: it would be replaced, "
+			    "but '%s' in it is not of a saved VM", path, other);
 }
 
 /* The lock ends with the process: what is there and not locked is dead. */

@@ -14,8 +14,9 @@
 struct save_directory;
 
 /*
- * path: a directory to be made, an empty one, or an earlier save. What a process
- * that died has left beside it is cleared away. -EBUSY: somebody saves there.
+ * path: a directory to be made, an empty one, or an earlier save with nothing
+ * else in it. What a process that died has left beside it is cleared away.
+ * -EBUSY: somebody saves there. -ENOTEMPTY
  */
 int save_directory_create(struct save_directory **out, const char *path,
 			  struct error *e);

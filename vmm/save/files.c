@@ -167,6 +167,20 @@ static int open_state(struct save_files *f, const struct save_places *p,
 	return place_open(&f->other, "directory", path, "", e);
 }
 
+/* What is in the directory goes when another takes its place. */
+static int check_apart(const struct save_files *f, const struct save_places *p,
+		       struct error *e)
+{
+	struct stat dir, parent;
+
+	if (p->state_path || f->memory.parent_fd < 0 ||
+	    stat(p->directory, &dir) || fstat(f->memory.parent_fd, &parent) ||
+	    dir.st_dev != parent.st_dev || dir.st_ino != parent.st_ino)
+		return 0;
+	return error_config(e, -EINVAL, "memory-path: %s is in the directory "
+			    "that is replaced", p->memory_path);
+}
+
 int save_files_create(struct save_files **out, const struct save_places *p,
 		      const uint8_t *id, struct error *e)
 {
@@ -187,6 +201,8 @@ int save_files_create(struct save_files **out, const struct save_places *p,
 	}
 	if (!ret)
 		ret = open_memory(f, p, id, e);
+	if (!ret)
+		ret = check_apart(f, p, e);
 	if (!ret)
 		ret = p->state_path ? open_state(f, p, e) :
 		      save_directory_create(&f->directory, p->directory, e);
