@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/files save/directory error */
+/* LINK: save/files save/directory save/unfinished save/state_file save/machine_x86 save/crc32c state error */
 /* State and memory in places of their own: a state that is there has its memory. */
 #include "unit.h"
 
@@ -11,9 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "save/files.h"
+#include "save/state_file.h"
 
 static char top[] = "/tmp/test-places-XXXXXX";
 
@@ -197,6 +199,72 @@ static void test_one_save_at_a_time(void **state)
 	assert_int_equal(entries("m") + entries("s"), 0);
 }
 
+/* A state as it would be of the save with that id; but for all else. */
+static void write_state(struct save_files *f, uint8_t id, const char *memory)
+{
+	const uint8_t ids[SAVE_FILES_ID_BYTES] = { id };
+	struct state_file *file;
+	struct error e;
+	uint8_t *data;
+	size_t len;
+
+	assert_int_equal(state_file_create(&file), 0);
+	state_put_bytes(state_file_add(file, "save", 0), ids, sizeof(ids));
+	state_put_string(state_file_add(file, "memory", 0), memory);
+	assert_int_equal(state_file_encode(file, &data, &len), 0);
+	assert_int_equal(save_files_write(f, "state", data, len, &e), 0);
+	free(data);
+	state_file_destroy(file);
+}
+
+/* A process that dies when the memory has its name, and the state not yet. */
+static void die_between(const struct save_places *p, uint8_t id,
+			uint8_t named_id)
+{
+	const uint8_t ids[SAVE_FILES_ID_BYTES] = { id };
+	struct save_files *f;
+	struct error e;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (save_files_create(&f, p, ids, &e))
+			_exit(1);
+		close(save_files_memory(f, &e));
+		write_state(f, named_id, save_files_memory_name(f));
+		_exit(rename("m/.mem.saving", save_files_memory_name(f)) != 0);
+	}
+	assert_int_equal(waitpid(pid, &(int){ 0 }, 0), pid);
+}
+
+static void test_memory_that_only_the_dead_named_goes(void **state)
+{
+	static const struct save_places cases[] = {
+		{ .memory_path = "m/mem", .state_path = "s/state" },
+		{ .memory_path = "m/mem", .directory = "d" },
+	};
+	char name[4096];
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct save_places p = cases[i];
+		const char *at = i ? "d/state" : "s/state";
+
+		assert_int_equal(save(&p, 1, true, name), 0);
+		p.old_memory = name;
+		die_between(&p, 2, 2);
+		assert_holds(at, 1);
+		assert_int_equal(entries("m"), 2);
+		assert_int_equal(save(&p, 3, true, name), 0);
+		assert_holds(at, 3);
+		assert_int_equal(entries("m"), 1);
+		/* A name that is not of the save that says so. */
+		die_between(&p, 4, 5);
+		assert_int_equal(save(&p, 6, false, name), 0);
+		assert_int_equal(entries("m"), 2);
+		assert_int_equal(system("rm m/*"), 0);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, enter, leave)
@@ -206,6 +274,7 @@ int main(void)
 		T(test_places_that_cannot_be),
 		T(test_memory_goes_when_its_state_finds_no_place),
 		T(test_one_save_at_a_time),
+		T(test_memory_that_only_the_dead_named_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

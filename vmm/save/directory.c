@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "save/unfinished.h"
+
 #define DIRECTORY (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
 struct save_directory {
@@ -128,6 +130,7 @@ static int make_temporary(struct save_directory *d, const char *path,
 			return error_set(e, -EBUSY, "directory %s: another VM "
 					 "is being saved there", path);
 		}
+		save_unfinished_clear(fd, "state");
 		remove_tree(d->parent_fd, d->temporary);
 		close(fd);
 	}

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "save/directory.h"
+#include "save/unfinished.h"
 
 #define STATE	"state"
 #define MEMORY	"memory"
@@ -85,8 +86,8 @@ static bool still_called(const struct place *p, int fd)
 	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* What a process that died has left is not locked any more. */
-static int place_create(struct place *p, struct error *e)
+/* What a process that died has left is not locked any more: it is here now. */
+static int place_lock(struct place *p, struct error *e)
 {
 	int fd = openat(p->parent_fd, p->temporary, O_RDWR | O_CREAT |
 			O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -99,14 +100,21 @@ static int place_create(struct place *p, struct error *e)
 		return error_set(e, -EBUSY, "%s/%s: another VM is being saved "
 				 "there", p->parent, p->name);
 	}
-	if (ftruncate(fd, 0)) {
-		int ret = error_errno(e, -errno, "%s/%s", p->parent, p->name);
-
-		close(fd);
-		return ret;
-	}
 	p->lock_fd = fd;
 	return 0;
+}
+
+static int place_empty(struct place *p, struct error *e)
+{
+	return ftruncate(p->lock_fd, 0) ?
+	       error_errno(e, -errno, "%s/%s", p->parent, p->name) : 0;
+}
+
+static int place_create(struct place *p, struct error *e)
+{
+	int ret = place_lock(p, e);
+
+	return ret ? ret : place_empty(p, e);
 }
 
 static int place_commit(struct place *p, struct error *e)
@@ -156,7 +164,11 @@ static int open_state(struct save_files *f, const struct save_places *p,
 	int ret = place_open(&f->state, "state-path", p->state_path, "", e);
 
 	if (!ret)
-		ret = place_create(&f->state, e);
+		ret = place_lock(&f->state, e);
+	if (!ret) {
+		save_unfinished_clear(f->state.parent_fd, f->state.temporary);
+		ret = place_empty(&f->state, e);
+	}
 	if (ret || !p->directory)
 		return ret;
 	/* For what is only for people. */
