@@ -139,7 +139,7 @@ int vm_migrate(struct vm *vm, const char *uri, struct error *e)
 	if (!ret)
 		ret = check(vm, e);
 	if (!ret)
-		ret = save_config_text(vm->config, vm->devices, &config, e);
+		ret = save_config_text(vm, &config, e);
 	if (!ret)
 		ret = send(m, uri, config, e);
 	free(config);

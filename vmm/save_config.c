@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "snapshot_internal.h"
+#include "vm_chardev.h"
+#include "vm_internal.h"
 
 /* A copy whose paths are absolute; what it points to beyond that is shared. */
 struct copy {
@@ -72,6 +74,31 @@ static void add_share(struct copy *k, const struct device *device)
 	make_absolute(k, &to->path);
 }
 
+/* Those that there are now. */
+static int take_chardevs(struct copy *k, const struct vm *vm, struct error *e)
+{
+	struct vm_chardev_info info;
+	size_t count = 0;
+
+	while (vm_chardev_info(vm, count, &info))
+		count++;
+	k->c.chardevs = calloc(count + 1, sizeof(*k->c.chardevs));
+	if (!k->c.chardevs)
+		return error_set(e, -ENOMEM, "out of memory");
+	k->c.chardev_count = 0;
+	for (size_t i = 0; vm_chardev_info(vm, i, &info); i++) {
+		struct config_chardev *to =
+			&k->c.chardevs[k->c.chardev_count];
+
+		if (!info.config)
+			continue;
+		*to = *info.config;
+		make_absolute(k, &to->back.path);
+		k->c.chardev_count++;
+	}
+	return 0;
+}
+
 static void add_device(struct copy *k, const struct device *device)
 {
 	switch (device->type) {
@@ -108,16 +135,12 @@ static int check_device(const struct devices *devices, const struct device *d,
 {
 	const char *key = device_key(d);
 
-	if (d->type == DEVICE_SERIAL)
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "save: a VM with a virtio-serial-pci "
-				       "cannot be saved");
 	if (!key)
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: a %s without an id cannot be saved",
 				       device_type_name(d->type));
 	/* What the configuration does not know has a section of its own. */
-	if (d->type == DEVICE_MEM)
+	if (d->type == DEVICE_MEM || d->type == DEVICE_SERIAL)
 		return 0;
 	for (struct device *i = devices_first(devices); i != d; i = i->next)
 		if (i->type == d->type && !strcmp(device_key(i), key))
@@ -208,9 +231,9 @@ static void leave_out(struct vm_config *c)
 	c->memory.share = c->memory.prealloc = c->memory.hugepages = false;
 }
 
-int save_config_text(const struct vm_config *c, const struct devices *devices,
-		     char **out, struct error *e)
+int save_config_text(const struct vm *vm, char **out, struct error *e)
 {
+	const struct vm_config *c = vm->config;
 	struct copy k = { .c = *c };
 	int ret;
 
@@ -219,13 +242,16 @@ int save_config_text(const struct vm_config *c, const struct devices *devices,
 	k.c.pmems = NULL;
 	k.c.nets = NULL;
 	k.c.shares = NULL;
+	k.c.chardevs = NULL;
 
 	k.c.initrds = calloc(c->initrd_count + 1, sizeof(*k.c.initrds));
 	if (!k.c.initrds)
 		return error_set(e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->initrd_count; i++)
 		k.c.initrds[i] = c->initrds[i];
-	ret = take_devices(&k, devices, e);
+	ret = take_devices(&k, vm->devices, e);
+	if (!ret)
+		ret = take_chardevs(&k, vm, e);
 	if (!ret) {
 		take_paths(&k);
 		leave_out(&k.c);
@@ -240,6 +266,7 @@ int save_config_text(const struct vm_config *c, const struct devices *devices,
 	free(k.c.pmems);
 	free(k.c.nets);
 	free(k.c.shares);
+	free(k.c.chardevs);
 	free(k.c.initrds);
 	return ret;
 }

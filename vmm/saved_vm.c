@@ -167,6 +167,7 @@ static int check_sections(const struct saved_vm *s, bool stream,
 	for (size_t i = 0; i < s->view.count; i++)
 		known += !strcmp(s->view.sections[i].tag, TAG_VCPU);
 	known += state_view_find(&s->view, TAG_MEMS, 0) != NULL;
+	known += state_view_find(&s->view, TAG_PORTS, 0) != NULL;
 	known += state_view_count(&s->view, TAG_DEVICE);
 	if (known == s->view.count)
 		return 0;

@@ -76,6 +76,12 @@ static int save_devices(struct vm *vm, struct state_file *f, struct error *e)
 			return -ENOMEM;
 		vm_mems_save(vm, w);
 	}
+	if (vm_ports_any(vm)) {
+		w = section(f, TAG_PORTS, 0, e);
+		if (!w)
+			return -ENOMEM;
+		vm_ports_save(vm, w);
+	}
 	for (struct device *d = devices_first(vm->devices); d; d = d->next) {
 		w = section(f, TAG_DEVICE, i++, e);
 		if (!w)
@@ -194,24 +200,31 @@ static int add_device(struct vm *vm, const struct saved_device *saved,
 int snapshot_add_devices(struct vm *vm, struct error *e)
 {
 	const struct saved_vm *s = vm->saved;
-	unsigned int mem = 0;
+	unsigned int mem = 0, serial = 0;
+	struct device_mem memory;
+	struct config_serial ports;
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < s->device_count; i++) {
-		struct device_mem config;
+		const struct saved_device *d = &s->devices[i];
 
 		/* The first is that of --memory max=. */
-		if (s->devices[i].type != DEVICE_MEM || !mem++)
-			continue;
-		if (mem > s->mem_count)
-			return saved_vm_section_error(s, TAG_DEVICE, i,
-				error_errno(e, -EPROTO, "without memory"), e);
-		vm_mem_config(vm, mem - 1, &config);
-		ret = add_device(vm, &s->devices[i], &config, e);
+		if (d->type == DEVICE_MEM && mem++) {
+			if (mem <= s->mem_count)
+				vm_mem_config(vm, mem - 1, &memory);
+			else
+				ret = error_errno(e, -EPROTO, "no memory");
+			if (!ret)
+				ret = add_device(vm, d, &memory, e);
+		} else if (d->type == DEVICE_SERIAL) {
+			ret = vm_ports_device(s, serial++, &ports, e);
+			if (!ret)
+				ret = add_device(vm, d, &ports, e);
+		}
 		if (ret)
-			saved_vm_section_error(s, TAG_DEVICE, i, ret, e);
+			return saved_vm_section_error(s, TAG_DEVICE, i, ret, e);
 	}
-	return ret;
+	return vm_ports_load(vm, e);
 }
 
 /* All are there before the first is loaded, as their APICs know of each other. */

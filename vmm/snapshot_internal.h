@@ -24,6 +24,7 @@
 #define TAG_MEMORY	"memory"
 /* Only where there are any. */
 #define TAG_MEMS	"mems"
+#define TAG_PORTS	"ports"
 
 /* The files of a directory. */
 #define STATE_NAME	"state"
@@ -140,8 +141,7 @@ int saved_vm_place(const void *opaque, enum device_type type, const char **id,
  * The configuration that makes the VM as it is now, with paths that hold from
  * any directory and without what belongs to the process. malloc()ed JSON.
  */
-int save_config_text(const struct vm_config *c, const struct devices *devices,
-		     char **out, struct error *e);
+int save_config_text(const struct vm *vm, char **out, struct error *e);
 
 /* All sections but `save` and `memory`. snapshot.c */
 int snapshot_save(struct vm *vm, struct state_file *f, const char *config,

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "snapshot_internal.h"
 #include "thread.h"
+#include "vm_chardev.h"
 #include "vm_internal.h"
 
 static int build_cmdline(struct vm *vm, struct error *e)
@@ -198,12 +199,19 @@ static int create_chardevs(struct vm *vm, struct error *e)
 				     vm_console_key, vm, e);
 	if (ret)
 		error_prefix(e, ret, "--serial");
-	if (ret || c->console.kind == CHAR_NONE)
-		return error_of_named(e, ret);
-	ret = chardev_create(&vm->console, &c->console, vm->loop,
-			     vm_console_key, vm, e);
-	if (ret)
-		error_prefix(e, ret, "--console");
+	if (!ret && c->console.kind != CHAR_NONE) {
+		ret = chardev_create(&vm->console, &c->console, vm->loop,
+				     vm_console_key, vm, e);
+		if (ret)
+			error_prefix(e, ret, "--console");
+	}
+	for (size_t i = 0; !ret && i < c->chardev_count; i++) {
+		ret = vm_chardev_add(vm, c->chardevs[i].id,
+				     &c->chardevs[i].back, e);
+		if (ret)
+			error_prefix(e, ret, "--chardev '%s'",
+				     c->chardevs[i].id);
+	}
 	return error_of_named(e, ret);
 }
 

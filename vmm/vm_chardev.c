@@ -11,14 +11,10 @@
 
 struct vm_chardev {
 	struct vm_chardev *next;
-	char *id;
+	struct config_chardev config;
 	struct chardev *cd;
 	bool used;
 };
-
-/* Of the command line: theirs for as long as the VM is. */
-#define SERIAL_ID	"serial0"
-#define CONSOLE_ID	"console0"
 
 static bool id_taken(const struct vm *vm, const char *id)
 {
@@ -30,45 +26,53 @@ static bool id_taken(const struct vm *vm, const char *id)
 	return false;
 }
 
+static void vm_chardev_free(struct vm_chardev *v)
+{
+	if (!v)
+		return;
+	chardev_destroy(v->cd);
+	config_chardev_deinit(&v->config);
+	free(v);
+}
+
 int vm_chardev_add(struct vm *vm, const char *id, const struct config_char *c,
 		   struct error *e)
 {
-	struct vm_chardev *v;
+	struct vm_chardev *v, **link = &vm->chardevs;
 	int ret;
 
+	if (strlen(id) > VM_CHARDEV_ID_MAX)
+		return error_set(e, -EINVAL, "id: at most %d bytes",
+				 VM_CHARDEV_ID_MAX);
 	if (id_taken(vm, id))
 		return error_set(e, -EEXIST, "Chardev with id '%s' already "
 				 "exists", id);
 	v = calloc(1, sizeof(*v));
 	if (v)
-		v->id = strdup(id);
-	if (!v || !v->id) {
-		free(v);
-		return error_set(e, -ENOMEM, "out of memory");
-	}
-	ret = chardev_create(&v->cd, c, vm->loop, NULL, NULL, e);
+		v->config = (struct config_chardev){
+			.id = strdup(id), .back = *c,
+		};
+	if (v && c->path)
+		v->config.back.path = strdup(c->path);
+	if (!v || !v->config.id || !v->config.back.path != !c->path)
+		ret = error_set(e, -ENOMEM, "out of memory");
+	else
+		ret = chardev_create(&v->cd, c, vm->loop, NULL, NULL, e);
 	if (ret) {
-		free(v->id);
-		free(v);
+		vm_chardev_free(v);
 		return ret;
 	}
-	v->next = vm->chardevs;
-	vm->chardevs = v;
+	while (*link)
+		link = &(*link)->next;
+	*link = v;
 	return 0;
-}
-
-static void destroy(struct vm_chardev *v)
-{
-	chardev_destroy(v->cd);
-	free(v->id);
-	free(v);
 }
 
 int vm_chardev_remove(struct vm *vm, const char *id, struct error *e)
 {
 	struct vm_chardev **link = &vm->chardevs, *v;
 
-	while (*link && strcmp((*link)->id, id))
+	while (*link && strcmp((*link)->config.id, id))
 		link = &(*link)->next;
 	v = *link;
 	if (!v && !id_taken(vm, id))
@@ -76,7 +80,7 @@ int vm_chardev_remove(struct vm *vm, const char *id, struct error *e)
 	if (!v || v->used)
 		return error_set(e, -EBUSY, "Chardev '%s' is busy", id);
 	*link = v->next;
-	destroy(v);
+	vm_chardev_free(v);
 	return 0;
 }
 
@@ -84,7 +88,7 @@ bool vm_chardev_info(const struct vm *vm, size_t index,
 		     struct vm_chardev_info *out)
 {
 	struct chardev *const own[] = { vm->serial, vm->console };
-	static const char *const ids[] = { SERIAL_ID, CONSOLE_ID };
+	static const char *const ids[] = { CONFIG_SERIAL_ID, CONFIG_CONSOLE_ID };
 	const struct vm_chardev *v = vm->chardevs;
 	struct chardev *cd = NULL;
 
@@ -99,7 +103,8 @@ bool vm_chardev_info(const struct vm *vm, size_t index,
 		if (index--)
 			continue;
 		cd = v->cd;
-		out->id = v->id;
+		out->id = v->config.id;
+		out->config = &v->config;
 		out->used = v->used;
 	}
 	if (!cd)
@@ -114,7 +119,7 @@ struct chardev *vm_chardev_claim(struct vm *vm, const char *id,
 {
 	struct vm_chardev *v = vm->chardevs;
 
-	while (v && strcmp(v->id, id))
+	while (v && strcmp(v->config.id, id))
 		v = v->next;
 	if (v && !v->used) {
 		v->used = true;
@@ -142,7 +147,7 @@ void vm_chardevs_destroy(struct vm *vm)
 
 	for (struct vm_chardev *v = vm->chardevs; v; v = next) {
 		next = v->next;
-		destroy(v);
+		vm_chardev_free(v);
 	}
 	vm->chardevs = NULL;
 }

@@ -11,6 +11,8 @@
 
 struct vm;
 
+#define VM_CHARDEV_ID_MAX 255	/* bytes */
+
 /* What chardev_create() says; -EEXIST: the id is taken. c is copied. */
 int vm_chardev_add(struct vm *vm, const char *id, const struct config_char *c,
 		   struct error *e);
@@ -22,6 +24,8 @@ struct vm_chardev_info {
 	const char *label;	/* chardev_label() */
 	bool open;		/* chardev_is_open() */
 	bool used;		/* a device has it */
+	/* How it is made; NULL: one of --serial or --console. */
+	const struct config_chardev *config;
 };
 
 /* All of them, those of the command line first; false: there is none. The

@@ -19,6 +19,7 @@
 #include "vcpu.h"
 #include "vm.h"
 #include "vm_mems.h"
+#include "vm_serial.h"
 
 /* What vCPU threads ask of the main thread: bits of vm->requests. */
 enum vm_request {
@@ -207,6 +208,12 @@ void vm_chardev_release(struct vm *vm, const struct chardev *cd);
 /* vm_serial.c: the device goes, and with it its ports. */
 void vm_ports_drop(struct vm *vm, const struct device *device);
 void vm_ports_free(struct vm *vm);
+/* As vm_port_add(), to d; spec's bus is not looked at. */
+int vm_port_add_to(struct vm *vm, const struct device *d,
+		   const struct vm_port_spec *spec, struct error *e);
+/* Of port index, its device and what makes it anew; false: no more. */
+bool vm_port_info(const struct vm *vm, size_t index, const struct device **d,
+		  struct vm_port_spec *spec);
 
 /* vm_cpus.c */
 int vm_cpus_init(struct vm *vm, struct error *e);
@@ -320,6 +327,19 @@ int vm_dimms_load(struct vm *vm, struct state_reader *r, struct error *e);
  * not there, and opens all as far as they were. */
 void vm_mems_save(const struct vm *vm, struct state_writer *w);
 int vm_mems_load(struct vm *vm, struct error *e);
+
+/* vm_ports_save.c: the same of virtio-serial devices and their ports, where there
+ * are any. */
+bool vm_ports_any(const struct vm *vm);
+void vm_ports_save(const struct vm *vm, struct state_writer *w);
+/* What saved device n of that kind is made from. */
+int vm_ports_device(const struct saved_vm *s, unsigned int n,
+		    struct config_serial *out, struct error *e);
+/* All its devices are there. */
+int vm_ports_load(struct vm *vm, struct error *e);
+/* Are those of the devices that are there the saved ones? */
+int vm_ports_check(struct vm *vm, const struct saved_vm *s,
+		   struct error *e);
 
 /* snapshot.c: steps of making a VM from vm->saved. */
 int snapshot_load_cpu(struct vm *vm, struct error *e);

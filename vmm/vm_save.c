@@ -269,7 +269,7 @@ static int prepare(struct save_job *job, const struct save_params *p,
 				  "Parameter 'directory' is missing");
 
 	if (!ret)
-		ret = save_config_text(vm->config, vm->devices, &job->config, e);
+		ret = save_config_text(vm, &job->config, e);
 	if (ret)
 		return ret;
 	if (getrandom(job->identity.id, DIRTY_ID_BYTES, 0) != DIRTY_ID_BYTES)

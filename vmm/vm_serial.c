@@ -13,6 +13,8 @@
 struct vm_port {
 	struct vm_port *next;
 	char *id, *name;		/* either may be NULL */
+	char *chardev;
+	bool console;
 	const struct device *device;
 	unsigned int nr;
 	struct chardev *cd;
@@ -83,10 +85,23 @@ static int check_name(const struct vm *vm, const struct device *d,
 	return 0;
 }
 
+/* What a saved VM's can have. */
+static int check_lengths(const struct vm_port_spec *spec, struct error *e)
+{
+	if (spec->id && strlen(spec->id) > VM_PORT_TEXT_MAX)
+		return error_set(e, -EINVAL, "Parameter 'id': at most %d bytes",
+				 VM_PORT_TEXT_MAX);
+	if (spec->name && strlen(spec->name) > VM_PORT_TEXT_MAX)
+		return error_set(e, -EINVAL, "Parameter 'name': at most %d "
+				 "bytes", VM_PORT_TEXT_MAX);
+	return 0;
+}
+
 static void port_free(struct vm_port *p)
 {
 	free(p->id);
 	free(p->name);
+	free(p->chardev);
 	free(p);
 }
 
@@ -101,25 +116,22 @@ static struct vm_port *port_new(const struct vm_port_spec *spec,
 	p->nr = nr;
 	p->id = spec->id ? strdup(spec->id) : NULL;
 	p->name = spec->name ? strdup(spec->name) : NULL;
-	if ((!spec->id || p->id) && (!spec->name || p->name))
+	p->chardev = strdup(spec->chardev);
+	p->console = spec->console;
+	if ((!spec->id || p->id) && (!spec->name || p->name) && p->chardev)
 		return p;
 	port_free(p);
 	return NULL;
 }
 
-int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
-		struct error *e)
+int vm_port_add_to(struct vm *vm, const struct device *d,
+		   const struct vm_port_spec *spec, struct error *e)
 {
-	const struct device *d = find_bus(vm, spec->bus);
+	int nr = check_lengths(spec, e);
 	struct vm_port *p;
-	int nr;
 
-	if (!d && spec->bus)
-		return error_set(e, -ENOENT, "Bus '%s' not found", spec->bus);
-	if (!d)
-		return error_set(e, -ENOENT, "No 'virtio-serial-bus' bus found: "
-				 "there is no virtio-serial-pci");
-	nr = choose_nr(vm, d, spec, e);
+	if (nr >= 0)
+		nr = choose_nr(vm, d, spec, e);
 	if (nr >= 0 && check_name(vm, d, spec->name, e))
 		nr = -EEXIST;
 	if (nr < 0)
@@ -141,6 +153,36 @@ int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
 	p->next = vm->ports;
 	vm->ports = p;
 	return 0;
+}
+
+int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
+		struct error *e)
+{
+	const struct device *d = find_bus(vm, spec->bus);
+
+	if (!d && spec->bus)
+		return error_set(e, -ENOENT, "Bus '%s' not found", spec->bus);
+	if (!d)
+		return error_set(e, -ENOENT, "No 'virtio-serial-bus' bus found: "
+				 "there is no virtio-serial-pci");
+	return vm_port_add_to(vm, d, spec, e);
+}
+
+bool vm_port_info(const struct vm *vm, size_t index, const struct device **d,
+		  struct vm_port_spec *spec)
+{
+	const struct vm_port *p = vm->ports;
+
+	while (p && index--)
+		p = p->next;
+	if (!p)
+		return false;
+	*d = p->device;
+	*spec = (struct vm_port_spec){
+		.id = p->id, .nr = (int)p->nr, .name = p->name,
+		.chardev = p->chardev, .console = p->console,
+	};
+	return true;
 }
 
 /* Unlinked by the caller. */

@@ -9,6 +9,8 @@
 
 struct vm;
 
+#define VM_PORT_TEXT_MAX 255	/* bytes of an id, or a name */
+
 struct vm_port_spec {
 	const char *id;		/* NULL: none, it goes with its device */
 	const char *bus;	/* "ID.0" of its device; NULL: the first one */

@@ -166,6 +166,30 @@ static void test_cli_share_suboptions_are_parsed(void **state)
 	config_deinit(&r.config);
 }
 
+static void test_cli_chardev_suboptions_are_parsed(void **state)
+{
+	struct config_chardev *d;
+	struct cli_run r;
+
+	(void)state;
+	accepted(&r, ARGS("-kk", "--chardev", "unix,id=agent.0,path=a,,b",
+			  "--chardev", "type=connect,path=c,id=c,reconnect=5",
+			  "--chardev", "file,id=f,path=l,append=on",
+			  "--chardev", "pty,id=p"));
+	d = r.config.chardevs;
+	assert_int_equal(r.config.chardev_count, 4);
+	assert_int_equal(d[0].back.kind, CHAR_UNIX);
+	assert_string_equal(d[0].id, "agent.0");
+	assert_string_equal(d[0].back.path, "a,b");
+	assert_int_equal(d[1].back.kind, CHAR_CONNECT);
+	assert_int_equal(d[1].back.reconnect_s, 5);
+	assert_int_equal(d[2].back.kind, CHAR_FILE);
+	assert_true(d[2].back.append);
+	assert_int_equal(d[3].back.kind, CHAR_PTY);
+	assert_null(d[3].back.path);
+	config_deinit(&r.config);
+}
+
 static void test_cli_character_back_ends_are_parsed(void **state)
 {
 	static const struct {
@@ -292,6 +316,15 @@ static const struct {
 	{ { "-d", "x,queues=4294967297" }, { "--disk", "4294967297", "too large" } },
 	{ { "-d", "x,format=qcow2" }, { "--disk", "qcow2", "raw" } },
 	{ { "-d", "x," }, { "--disk", "empty" } },
+	{ { "--chardev", "unix,path=x" }, { "--chardev", "no id" } },
+	{ { "--chardev", "id=a" }, { "--chardev", "'a'", "type" } },
+	{ { "--chardev", "stdio,id=a" }, { "--chardev", "'a'", "type" } },
+	{ { "--chardev", "unix,id=a" }, { "--chardev", "'a'", "path" } },
+	{ { "--chardev", "null,id=a,path=x" }, { "--chardev", "path" } },
+	{ { "--chardev", "null,id=serial0" }, { "--chardev", "serial0" } },
+	{ { "--chardev", "unix,id=a,path=x,reconnect=1" }, { "reconnect" } },
+	{ { "--chardev", "pty,id=a,append=on" }, { "append" } },
+	{ { "--chardev", "null,id=a", "--chardev", "null,id=a" }, { "twice" } },
 	{ { "-m", "12Q" }, { "--memory", "12Q" } },
 	{ { "-m", "0" }, { "--memory" } },
 	{ { "-m", "18K" }, { "--memory: 18 KiB" } },
@@ -592,6 +625,8 @@ static int parse_restore(struct cli_restore *r, struct error *e,
 			  "\"nets\": [{\"tap\": \"t0\", \"id\": \"n\", "
 			  "\"mac\": \"02:00:00:00:00:01\"}], "
 			  "\"9p\": [{\"path\": \"/srv\", \"tag\": \"s\"}], "
+			  "\"chardevs\": [{\"id\": \"x\", \"type\": \"unix\", "
+			  "\"path\": \"/x\"}, \"unix,id=y,path=/y\"], "
 			  "\"vsock\": {\"cid\": 3, \"path\": \"a.sock\"}}",
 	};
 	return cli_parse_restore(argc, argv, r, e);
@@ -610,6 +645,8 @@ static void test_cli_restore_overrides(void **state)
 				       "id=rootfs,path=/r2", "--pmem",
 				       "id=p,path=/q", "--net",
 				       "tap=t1,id=n", "--9p", "/new,tag=s",
+				       "--chardev", "id=x,path=/x2",
+				       "--chardev", "null,id=y",
 				       "--vsock", "cid=4,path=b.sock")))
 		fail_msg("%s", e.text);
 	assert_string_equal(r.saved, "dir");
@@ -628,6 +665,11 @@ static void test_cli_restore_overrides(void **state)
 	assert_int_equal(c->share_count, 1);
 	assert_string_equal(c->shares[0].path, "/new");
 	assert_int_equal(c->vsock.cid, 4);
+	assert_int_equal(c->chardev_count, 2);
+	assert_int_equal(c->chardevs[0].back.kind, CHAR_UNIX);
+	assert_string_equal(c->chardevs[0].back.path, "/x2");
+	assert_int_equal(c->chardevs[1].back.kind, CHAR_NULL);
+	assert_null(c->chardevs[1].back.path);
 	config_deinit(c);
 	assert_int_equal(parse_restore(&r, &e, ARGS("dir")), 0);
 	assert_false(r.copy);
@@ -662,6 +704,8 @@ static void test_cli_restore_mistakes_are_named(void **state)
 		{ { "a", "--9p", "/x,tag=s,readonly=on" }, "readonly" },
 		{ { "a", "--9p", "/x,tag=s,allowed=b" }, "allowed" },
 		{ { "a", "--9p", "/x,tag=s,msize=8K" }, "msize" },
+		{ { "a", "--chardev", "id=z,path=/z" }, "'z'" },
+		{ { "a", "--chardev", "id=x" }, "path" },
 		{ { "a", "--monitr", "x" }, "--monitor" },
 	};
 
@@ -703,6 +747,7 @@ int main(void)
 		cmocka_unit_test(test_cli_every_option_fills_its_member),
 		cmocka_unit_test(test_cli_disk_suboptions_are_parsed),
 		cmocka_unit_test(test_cli_share_suboptions_are_parsed),
+		cmocka_unit_test(test_cli_chardev_suboptions_are_parsed),
 		cmocka_unit_test(test_cli_character_back_ends_are_parsed),
 		cmocka_unit_test(
 			test_cli_monitor_takes_a_path_or_a_descriptor),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config/config config/config_validate config/config_net config/config_paths error */
+/* LINK: config/config config/config_validate config/config_net config/config_chardev config/config_paths error */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

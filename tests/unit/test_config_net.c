@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: config/cli config/help config/config config/config_validate config/config_json config/config_net config/config_paths */
+/* LINK: config/cli config/help config/config config/config_validate config/config_json config/config_net config/config_chardev config/config_paths */
 /* LINK: config/option% block/vhd config/suboptions nearest error */
 #include <fcntl.h>
 #include <setjmp.h>

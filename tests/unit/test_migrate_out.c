@@ -72,11 +72,9 @@ void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
 		loop_stop(vm->loop);
 }
 
-int save_config_text(const struct vm_config *c, const struct devices *devices,
-		     char **out, struct error *e)
+int save_config_text(const struct vm *vm, char **out, struct error *e)
 {
-	(void)c;
-	(void)devices;
+	(void)vm;
 	if (f.unsavable)
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "no");

@@ -3,10 +3,14 @@
 /* The configuration that a save has makes the same devices again. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "snapshot_internal.h"
+#include "vm_chardev.h"
+#include "vm_internal.h"
 
 static struct device device;
 
@@ -29,11 +33,26 @@ const char *device_type_name(enum device_type type)
 	return "device";
 }
 
+static struct config_chardev chardev;
+
+/* The serial port's, and one of a client's. */
+bool vm_chardev_info(const struct vm *vm, size_t index,
+		     struct vm_chardev_info *out)
+{
+	(void)vm;
+	*out = (struct vm_chardev_info){
+		.id = index ? chardev.id : "serial0",
+		.config = index ? &chardev : NULL,
+	};
+	return index < 1 + (size_t)(chardev.id != NULL);
+}
+
 /* ---- disks ----------------------------------------------------------------- */
 
 /* The configuration of a VM with that disk, read as `mote restore` does. */
 static void save(struct config_disk *disk, struct vm_config *out)
 {
+	static struct vm vm;
 	struct vm_config c;
 	struct error e = { .text = "" };
 	char *text;
@@ -42,7 +61,8 @@ static void save(struct config_disk *disk, struct vm_config *out)
 				  .config = disk };
 	config_init(&c);
 	config_init(out);
-	if (save_config_text(&c, NULL, &text, &e) ||
+	vm.config = &c;
+	if (save_config_text(&vm, &text, &e) ||
 	    config_json_load_text(out, "saved", text, strlen(text), &e))
 		fail_msg("%s", e.text);
 	free(out->kernel);
@@ -85,9 +105,38 @@ static void test_disk_with_all_queues_is_configured_again(void **state)
 	config_deinit(&c);
 }
 
+/* ---- chardevs -------------------------------------------------------------- */
+
+static void test_chardev_is_configured_again(void **state)
+{
+	struct config_disk disk = { .path = (char *)"x.img", .id = (char *)"a",
+				    .queues = 1 };
+	char path[] = "/tmp/mote-unit-XXXXXX", link[64];
+	int fd = mkstemp(path);
+	struct vm_config c;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(link, sizeof(link), "/tmp/../%s", path);
+	chardev = (struct config_chardev){
+		(char *)"log", { CHAR_FILE, link, true, 0 },
+	};
+	save(&disk, &c);
+	unlink(path);
+	chardev = (struct config_chardev){ 0 };
+	assert_int_equal(c.chardev_count, 1);
+	assert_string_equal(c.chardevs[0].id, "log");
+	assert_int_equal(c.chardevs[0].back.kind, CHAR_FILE);
+	assert_string_equal(c.chardevs[0].back.path, path);
+	assert_true(c.chardevs[0].back.append);
+	config_deinit(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_chardev_is_configured_again),
 		cmocka_unit_test(test_disk_with_a_long_id_is_configured_again),
 		cmocka_unit_test(test_disk_with_all_queues_is_configured_again),
 	};

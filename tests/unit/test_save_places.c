@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/files save/directory save/unfinished save/state_file save/machine_x86 save/crc32c state error */
+/* LINK: save/files save/directory save/unfinished save/state_file save/machine_x86 save/crc32c% state error */
 /* State and memory in places of their own: a state that is there has its memory. */
 #include "unit.h"
 

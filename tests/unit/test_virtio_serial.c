@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console_port virtio/serial virtio/serial_control */
+/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console_port virtio/serial virtio/serial_control virtio/serial_state */
 /* WITH: fake_driver fake_chardev */
 /* A console with many ports, before fake chardevs. */
 #include "unit.h"
@@ -12,6 +12,7 @@
 
 #include "fake_chardev.h"
 #include "fake_driver.h"
+#include "state.h"
 #include "virtio/serial.h"
 
 #define PORTS	3
@@ -337,6 +338,114 @@ static void test_serial_wrong_direction_breaks_device(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- saved and loaded ------------------------------------------------------ */
+
+/* The device of f, in the state that it was saved in; ports as before. */
+static int load(struct fixture *f, const struct state_writer *w,
+		struct error *e)
+{
+	struct state_reader r;
+	int ret;
+
+	virtio_device_destroy(f->d);
+	assert_int_equal(virtio_serial_create(&f->d, PORTS, f->ram.mem,
+					      iothread_loop(f->thread), e), 0);
+	fake_irq_init(&f->irq, f->d);
+	add(f, 0, NULL, true);
+	add(f, 2, "agent", false);
+	state_reader_init(&r, w->data, w->len_bytes);
+	ret = virtio_device_load(f->d, &r, e);
+	if (!ret)
+		assert_int_equal(state_reader_finish(&r), 0);
+	return ret;
+}
+
+static void test_serial_goes_on_where_it_was_saved(void **state)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	struct fixture *f = *state;
+	uint32_t id, len;
+	struct error e;
+
+	add(f, 0, NULL, true);
+	add(f, 2, "agent", false);
+	fake_chardev_set_open(&f->cd[2], true);
+	start(f);
+	listen_to(f, 7, 64);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	open_port(f, 0);
+	open_port(f, 2);
+	/* Of six bytes three are out. */
+	fake_chardev_set_room(&f->cd[2], 3);
+	memcpy(fake_ptr(&f->ram, DATA + 64), "abcdef", 6);
+	fake_add(&f->q[7], &(struct fake_buffer){ DATA + 64, 6, false }, 1);
+	fake_kick(f->d, 7);
+	for (int i = 0; i < 1000 && f->cd[2].out_len < 3; i++)
+		usleep(1000);
+	virtio_device_quiesce(f->d);
+	virtio_device_save(f->d, &w);
+	fake_chardev_set_open(&f->cd[2], false);
+
+	assert_int_equal(load(f, &w, &e), 0);
+	virtio_device_resume(f->d);
+	for (int i = 0; i < 6; i++)
+		assert_true(fake_used_wait(&f->q[C_RX], &f->irq, C_RX, &id,
+					   &len));
+	/* Nobody is at the other end any more. */
+	expect_told(f, 2, VIRTIO_CONSOLE_PORT_OPEN, 0, "");
+	fake_chardev_set_room(&f->cd[2], 100);
+	assert_true(fake_used_wait(&f->q[7], &f->irq, 7, &id, &len));
+	assert_memory_equal(f->cd[2].output, "abcdef", 6);
+	assert_int_equal(f->cd[2].out_len, 6);
+	/* The program has it open. */
+	fake_add(&f->q[6], &(struct fake_buffer){ DATA + 64, 10, true }, 1);
+	fake_kick(f->d, 6);
+	fake_chardev_type(&f->cd[2], "hello", 5);
+	assert_true(fake_used_wait(&f->q[6], &f->irq, 6, &id, &len));
+	assert_memory_equal(fake_ptr(&f->ram, DATA + 64), "hello", 5);
+	state_writer_deinit(&w);
+}
+
+static void test_serial_impossible_state_is_refused(void **state)
+{
+	/* From the end: of each port pending, flags and how much was sent. */
+	static const struct {
+		unsigned int port, at;
+		uint8_t value;
+	} wrong[] = {
+		{ 0, 0, 1 << 3 },	/* a name that it has not */
+		{ 0, 0, 1 << 5 }, { 0, 1, 1 << 3 },
+		{ 0, 1, 1 << 1 },	/* ready, but unknown to the driver */
+		{ 2, 1, 1 << 2 },
+		{ 1, 0, 1 << 1 },	/* there is no such port */
+		{ 1, 1, 1 << 0 },
+	};
+	struct state_writer w = STATE_WRITER_INIT;
+	struct fixture *f = *state;
+	struct error e;
+	uint8_t *ports;
+
+	add(f, 0, NULL, true);
+	add(f, 2, "agent", false);
+	start(f);
+	virtio_device_quiesce(f->d);
+	virtio_device_save(f->d, &w);
+	ports = w.data + w.len_bytes - PORTS * 10;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		uint8_t *at = ports + wrong[i].port * 10 + wrong[i].at;
+		uint8_t was = *at;
+
+		*at = wrong[i].value;
+		if (!load(f, &w, &e))
+			fail_msg("%u, %u: %u", wrong[i].port, wrong[i].at,
+				 wrong[i].value);
+		*at = was;
+	}
+	assert_int_equal(load(f, &w, &e), 0);
+	virtio_device_resume(f->d);
+	state_writer_deinit(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +456,8 @@ int main(void)
 		T(test_serial_nonsense_is_passed_over),
 		T(test_serial_short_buffers_get_what_fits),
 		T(test_serial_wrong_direction_breaks_device),
+		T(test_serial_goes_on_where_it_was_saved),
+		T(test_serial_impossible_state_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

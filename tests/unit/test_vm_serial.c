@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_serial vm_chardev error */
+/* LINK: vm_serial vm_chardev vm_ports_save config/config_chardev state save/state_file save/machine_x86 save/crc32c% error */
 /* Ports, their numbers and their back ends; devices and chardevs keep books. */
 #include "unit.h"
 
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot_internal.h"
 #include "virtio/serial.h"
 #include "virtio/virtio_pci.h"
 #include "vm_chardev.h"
@@ -47,7 +48,7 @@ int chardev_create(struct chardev **out, const struct config_char *c,
 
 void chardev_destroy(struct chardev *c)
 {
-	chardevs--;
+	chardevs -= c != NULL;
 	free(c);
 }
 
@@ -64,6 +65,23 @@ bool chardev_is_open(struct chardev *c)
 struct device *devices_first(const struct devices *d)
 {
 	return (struct device *)d;
+}
+
+struct device *devices_find(const struct devices *d, const char *id)
+{
+	struct device *i = (struct device *)d;
+
+	while (i && strcmp(i->id, id))
+		i = i->next;
+	return i;
+}
+
+int saved_vm_section_error(const struct saved_vm *s, const char *tag,
+			   uint32_t instance, int ret, struct error *e)
+{
+	(void)s;
+	(void)instance;
+	return error_prefix(e, ret, "section '%s'", tag);
 }
 
 struct virtio_device *virtio_pci_device(struct virtio_pci *v)
@@ -257,12 +275,147 @@ static void test_chardevs_have_one_name_each(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- saved and loaded ------------------------------------------------------ */
+
+static struct saved_vm saved;
+static struct state_file *file;
+static uint8_t *bytes;
+
+/* The section of f's VM, with another value at a byte of it. */
+static void save(const struct fixture *f, int at, uint8_t value)
+{
+	struct state_writer *w;
+	struct error e;
+	size_t len;
+
+	assert_int_equal(state_file_create(&file), 0);
+	w = state_file_add(file, TAG_PORTS, 0);
+	vm_ports_save(&f->vm, w);
+	if (at >= 0)
+		w->data[at] = value;
+	assert_int_equal(state_file_encode(file, &bytes, &len), 0);
+	assert_int_equal(state_view_init(&saved.view, bytes, len, &e), 0);
+}
+
+static void forget(void)
+{
+	state_view_deinit(&saved.view);
+	state_file_destroy(file);
+	free(bytes);
+}
+
+/* Two ports, whose chardevs are 1 byte each. */
+static void two_ports(struct fixture *f)
+{
+	make(f, "a");
+	make(f, "b");
+	add(f, (struct vm_port_spec){ .id = "A", .nr = 2, .chardev = "a",
+				      .name = "n", .bus = "s2.0" });
+	add(f, (struct vm_port_spec){ .nr = 0, .chardev = "b",
+				      .console = true });
+}
+
+static void test_ports_saved_are_there_again(void **state)
+{
+	struct fixture *f = *state;
+	struct config_serial c;
+	const struct device *d;
+	struct vm_port_spec p;
+	struct error e;
+
+	assert_true(vm_ports_any(&f->vm));
+	two_ports(f);
+	save(f, -1, 0);
+	assert_int_equal(vm_ports_check(&f->vm, &saved, &e), 0);
+	vm_ports_free(&f->vm);
+	vm_chardevs_destroy(&f->vm);
+	happened[0] = '\0';
+	make(f, "a");
+	make(f, "b");
+	f->vm.saved = &saved;
+	assert_int_equal(vm_ports_device(&saved, 0, &c, &e), 0);
+	assert_int_equal(c.max_ports, 3);
+	assert_int_equal(vm_ports_device(&saved, 1, &c, &e), 0);
+	assert_int_equal(c.max_ports, 31);
+	assert_int_equal(vm_ports_device(&saved, 2, &c, &e), -EPROTO);
+	assert_int_equal(vm_ports_load(&f->vm, &e), 0);
+	assert_non_null(strstr(happened, "port 2 unix:a;"));
+	assert_non_null(strstr(happened, "console 0 unix:b;"));
+	for (size_t i = 0; vm_port_info(&f->vm, i, &d, &p); i++) {
+		assert_ptr_equal(d, p.nr ? &f->two : &f->one);
+		assert_int_equal(p.id != NULL, p.nr == 2);
+		assert_int_equal(p.name != NULL, p.nr == 2);
+	}
+	assert_true(vm_port_exists(&f->vm, "A"));
+	forget();
+}
+
+/* Another VM's: what differs is named. */
+static void test_ports_of_another_vm_differ(void **state)
+{
+	struct fixture *f = *state;
+	struct error e;
+
+	two_ports(f);
+	save(f, -1, 0);
+	vm_port_remove(&f->vm, "A");
+	assert_int_equal(vm_ports_check(&f->vm, &saved, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "port 2 'n'"));
+	add(f, (struct vm_port_spec){ .id = "A", .nr = 2, .chardev = "a",
+				      .name = "n", .bus = "s2.0" });
+	assert_int_equal(vm_ports_check(&f->vm, &saved, &e), 0);
+	make(f, "c");
+	add(f, (struct vm_port_spec){ .nr = 1, .chardev = "c", .name = "x" });
+	assert_int_equal(vm_ports_check(&f->vm, &saved, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "more ports"));
+	f->large.max_ports = 30;
+	assert_int_equal(vm_ports_check(&f->vm, &saved, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "max_ports=31"));
+	forget();
+}
+
+/* Devices, two max_ports, ports; of the first: device at 16, number at 20, id from
+ * 24, named, name, console, chardev; of the second: device at 42 … */
+static void test_ports_that_cannot_be_are_refused(void **state)
+{
+	static const struct {
+		int at;
+		uint8_t value;
+	} wrong[] = {
+		{ 0, 1 }, { 0, 200 }, { 3, 1 }, { 4, 0 }, { 8, 32 }, { 12, 1 },
+		{ 12, 3 }, { 15, 1 }, { 16, 9 }, { 20, 9 }, { 23, 255 },
+		{ 24, 200 }, { 28, 2 }, { 33, 2 }, { 38, 'x' },
+	};
+	struct fixture *f = *state;
+	struct error e;
+
+	f->vm.saved = &saved;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		two_ports(f);
+		save(f, wrong[i].at, wrong[i].value);
+		vm_ports_free(&f->vm);
+		vm_chardevs_destroy(&f->vm);
+		make(f, "a");
+		make(f, "b");
+		happened[0] = '\0';
+		if (!vm_ports_load(&f->vm, &e))
+			fail_msg("byte %d: %u", wrong[i].at, wrong[i].value);
+		assert_non_null(strstr(e.text, "section 'ports'"));
+		vm_ports_free(&f->vm);
+		vm_chardevs_destroy(&f->vm);
+		forget();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_port_numbers_are_found_and_kept_apart),
 		T(test_port_names_and_back_ends_are_used_once),
 		T(test_chardevs_have_one_name_each),
+		T(test_ports_saved_are_there_again),
+		T(test_ports_of_another_vm_differ),
+		T(test_ports_that_cannot_be_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/option_9p.h"
+#include "config/option_chardev.h"
 #include "config/option_disk.h"
 #include "config/option_net.h"
 #include "config/option_override.h"
@@ -256,7 +257,7 @@ static int pass(struct parser *p, bool apply, struct error *e)
 int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 {
 	struct parser p = { .argc = argc, .argv = argv, .out = out };
-	size_t disks, nets, pmems, shares;
+	size_t disks, nets, pmems, shares, chardevs;
 	int ret;
 
 	*out = (struct cli_run){ 0 };
@@ -268,6 +269,7 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 	pmems = out->config.pmem_count;
 	nets = out->config.net_count;
 	shares = out->config.share_count;
+	chardevs = out->config.chardev_count;
 	if (!ret)
 		ret = pass(&p, true, e);
 	if (!ret)
@@ -278,6 +280,8 @@ int cli_parse_run(int argc, char **argv, struct cli_run *out, struct error *e)
 		ret = option_net_fold(&out->config, nets, e);
 	if (!ret)
 		ret = option_9p_fold(&out->config, shares, e);
+	if (!ret)
+		ret = option_chardev_fold(&out->config, chardevs, e);
 	if (!ret)
 		ret = config_validate(&out->config, e);
 	if (ret)

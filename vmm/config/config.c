@@ -106,6 +106,9 @@ void config_deinit(struct vm_config *c)
 	for (size_t i = 0; i < c->share_count; i++)
 		config_9p_deinit(&c->shares[i]);
 	free(c->shares);
+	for (size_t i = 0; i < c->chardev_count; i++)
+		config_chardev_deinit(&c->chardevs[i]);
+	free(c->chardevs);
 	free_list(c->initrds, c->initrd_count);
 	free_list(c->params, c->param_count);
 	free_list(c->cpus.features, c->cpus.feature_count);

@@ -38,6 +38,16 @@ struct config_char {
 	unsigned int reconnect_s;	/* connect: 0: once */
 };
 
+/* What ports of a virtio-serial name by its id. */
+struct config_chardev {
+	char *id;		/* never NULL */
+	struct config_char back;
+};
+
+/* What the monitor calls the back ends of --serial and --console. */
+#define CONFIG_SERIAL_ID	"serial0"
+#define CONFIG_CONSOLE_ID	"console0"
+
 /* A virtio-serial, of the monitor: its ports come later. */
 struct config_serial {
 	unsigned int max_ports;
@@ -178,6 +188,8 @@ struct vm_config {
 	size_t share_count;
 	struct config_char serial;	/* default stdio */
 	struct config_char console;	/* default none */
+	struct config_chardev *chardevs;
+	size_t chardev_count;
 	bool rng;			/* default true */
 	char *rng_source;		/* NULL: getrandom() */
 	struct config_vsock vsock;
@@ -215,6 +227,10 @@ int config_check_nets(struct vm_config *c, struct error *e);
 int config_check_net(const char *uuid, struct config_net *n, struct error *e);
 /* A share by itself; not its id. config.c */
 int config_check_share(const struct config_9p *s, struct error *e);
+
+/* The part for chardevs. config_chardev.c */
+int config_check_chardevs(const struct vm_config *c, struct error *e);
+void config_chardev_deinit(struct config_chardev *d);
 
 /* A JSON document into c (defaults already there); unknown keys are errors. */
 int config_json_load(struct vm_config *c, const char *path, struct error *e);

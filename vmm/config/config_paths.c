@@ -80,6 +80,9 @@ int config_check_paths(const struct vm_config *c, struct error *e)
 	};
 	int ret = 0;
 
+	for (size_t i = 0; !ret && i < c->chardev_count; i++)
+		ret = check_one(outputs, count, &(struct named){
+				"--chardev", c->chardevs[i].back.path }, e);
 	for (size_t i = 1; !ret && i < count; i++)
 		ret = check_one(outputs, i, &outputs[i], e);
 	for (size_t i = 0; !ret && i < sizeof(inputs) / sizeof(inputs[0]); i++)

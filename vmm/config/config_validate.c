@@ -418,6 +418,8 @@ int config_validate(struct vm_config *c, struct error *e)
 	if (!ret)
 		ret = check_consoles(c, e);
 	if (!ret)
+		ret = config_check_chardevs(c, e);
+	if (!ret)
 		ret = check_incoming(c, e);
 	if (!ret)
 		ret = check_vsock(c, e);

@@ -11,7 +11,7 @@ bool option_is_override(const char *name)
 	static const char *const names[] = {
 		"disk", "pmem", "serial", "console", "monitor", "id", "uuid",
 		"kernel-cache", "exit-report", "paused", "on-reboot",
-		"on-panic", "log", "net", "vsock", "9p",
+		"on-panic", "log", "net", "vsock", "9p", "chardev",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -187,6 +187,26 @@ static int override_share(struct vm_config *c, size_t count,
 	return no_such("--9p", given->tag, e);
 }
 
+static int override_chardev(struct vm_config *c, size_t count,
+			    struct config_chardev *given, struct error *e)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct config_char *back = &c->chardevs[i].back;
+
+		if (strcmp(c->chardevs[i].id, given->id))
+			continue;
+		if (given->back.kind != CHAR_NONE) {
+			free(back->path);
+			*back = given->back;
+			given->back = (struct config_char){ 0 };
+		} else {
+			move_path(&back->path, &given->back.path);
+		}
+		return 0;
+	}
+	return no_such("--chardev", given->id, e);
+}
+
 static int twice(const char *option, const char *id, struct error *e)
 {
 	return error_config(e, -EINVAL, "%s: id '%s' is given twice", option,
@@ -198,6 +218,7 @@ struct option_saved option_saved(const struct vm_config *c)
 	return (struct option_saved){
 		.disks = c->disk_count, .pmems = c->pmem_count,
 		.nets = c->net_count, .shares = c->share_count,
+		.chardevs = c->chardev_count,
 	};
 }
 
@@ -224,6 +245,8 @@ int option_override(struct vm_config *c, const struct option_saved *saved,
 	OVERRIDE("--net", c->nets, c->net_count, saved->nets, id, override_net);
 	OVERRIDE("--9p", c->shares, c->share_count, saved->shares, tag,
 		 override_share);
+	OVERRIDE("--chardev", c->chardevs, c->chardev_count, saved->chardevs,
+		 id, override_chardev);
 	while (c->disk_count > saved->disks)
 		config_disk_deinit(&c->disks[--c->disk_count]);
 	while (c->pmem_count > saved->pmems)
@@ -232,5 +255,7 @@ int option_override(struct vm_config *c, const struct option_saved *saved,
 		config_net_deinit(&c->nets[--c->net_count]);
 	while (c->share_count > saved->shares)
 		config_9p_deinit(&c->shares[--c->share_count]);
+	while (c->chardev_count > saved->chardevs)
+		config_chardev_deinit(&c->chardevs[--c->chardev_count]);
 	return ret;
 }

@@ -13,7 +13,7 @@
 bool option_is_override(const char *name);
 /* How many of each a saved configuration has. */
 struct option_saved {
-	size_t disks, pmems, nets, shares;
+	size_t disks, pmems, nets, shares, chardevs;
 };
 
 struct option_saved option_saved(const struct vm_config *c);

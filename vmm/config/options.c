@@ -9,6 +9,7 @@
 
 #include "config/option_9p.h"
 #include "config/option_char.h"
+#include "config/option_chardev.h"
 #include "config/option_device.h"
 #include "config/option_disk.h"
 #include "config/option_fields.h"
@@ -247,6 +248,11 @@ const struct option options[] = {
 	{ .name = "console", .key = "console",
 	  .argument = "stdio|null|file=PATH|unix=PATH|pty",
 	  .help = "a virtio console", .set = set_console, .get = get_console },
+	{ .name = "chardev", .key = "chardevs",
+	  .argument = "unix|connect|file|pty|null,id=ID[,...]",
+	  .help = "the host's end of a port that the monitor adds", .bare = "type",
+	  .repeatable = true, .fields = option_chardev_fields,
+	  .set = option_chardev_set, .get = option_chardev_get },
 	{ .name = "rng", .key = "rng", .argument = "[on|off|source=PATH]",
 	  .value_optional = true, .help = "virtio-rng; default on",
 	  .bare = "enable",

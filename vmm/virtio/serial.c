@@ -154,6 +154,13 @@ static void wake(void *opaque)
 	(void)!write(p->serial->wake_fd, &one, sizeof(one));
 }
 
+void serial_look_again(struct virtio_serial *s)
+{
+	for (unsigned int i = 0; i < s->max_ports; i++)
+		if (s->ports[i].io.cd)
+			wake(&s->ports[i]);
+}
+
 static void note_connection(void *opaque)
 {
 	struct serial_port *p = opaque;
@@ -278,6 +285,8 @@ static const struct virtio_device_ops serial_ops = {
 	.quiesce = serial_quiesce,
 	.resume = serial_resume,
 	.reset = serial_reset,
+	.save = serial_state_save,
+	.load = serial_state_load,
 	.destroy = serial_destroy,
 };
 

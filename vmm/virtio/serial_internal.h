@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The parts of the console device with many ports: serial.c is the device and
- * its data, serial_control.c the control queues. What is not atomic is touched
- * on the device's loop only.
+ * its data, serial_control.c the control queues, serial_state.c what is saved. What
+ * is not atomic is touched on the device's loop only, but while it is quiesced.
  */
 #ifndef MOTE_VIRTIO_SERIAL_INTERNAL_H
 #define MOTE_VIRTIO_SERIAL_INTERNAL_H
@@ -51,6 +51,13 @@ struct virtio_serial {
 	struct serial_port ports[SERIAL_MAX_PORTS];
 	struct iovec iov[CONSOLE_IOVS];
 };
+
+/* serial.c: all ports have news, for when it runs. Main thread. */
+void serial_look_again(struct virtio_serial *s);
+/* serial_state.c: of struct virtio_device_ops. */
+void serial_state_save(struct virtio_device *d, struct state_writer *w);
+int serial_state_load(struct virtio_device *d, struct state_reader *r,
+		      struct error *e);
 
 /* Takes what the driver says. The caller runs ports that have become open. */
 void serial_control_take(struct virtio_serial *s);
