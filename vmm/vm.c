@@ -419,8 +419,8 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->cpu_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->dimm_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->reports.watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->balloon_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->mem_notice.timer.watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->balloon_notice = (struct vm_notice)VM_NOTICE_INIT;
+	vm->mem_notice = (struct vm_notice)VM_NOTICE_INIT;
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);

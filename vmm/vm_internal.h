@@ -19,6 +19,7 @@
 #include "vcpu.h"
 #include "vm.h"
 #include "vm_mems.h"
+#include "vm_notice.h"
 #include "vm_serial.h"
 
 /* What vCPU threads ask of the main thread: bits of vm->requests. */
@@ -30,15 +31,6 @@ enum vm_request {
 	VM_REQUEST_EXIT_PORT = 1 << 4,
 	VM_REQUEST_TRIPLE_FAULT = 1 << 5,
 	VM_REQUEST_KVM_ERROR = 1 << 6,
-};
-
-/* What the guest can change as often as it likes, told to clients now and then. */
-struct vm_notice {
-	struct vm *vm;
-	enum vm_event event;
-	struct loop_timer timer;
-	atomic_bool set;	/* the timer is */
-	uint64_t told_ns;	/* CLOCK_MONOTONIC; 0: never */
 };
 
 /* A virtio-mem (vm_mems.c), by its number. */

@@ -7,14 +7,10 @@
 #include "vm_memory.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "dirty.h"
 #include "virtio/virtio_pci.h"
 #include "vm_internal.h"
-
-/* A guest may change its mind as often as it likes; clients hear of it so. */
-#define TELL_NS UINT64_C(1000000000)
 
 static int find(const struct vm *vm, struct virtio_device **out,
 		struct error *e)
@@ -118,66 +114,34 @@ void vm_memory_discard(void *opaque, void *host, uint64_t len_bytes)
 		vm_mems_discard(vm, host, len_bytes);
 }
 
-static void note(struct vm_notice *n)
-{
-	if (!atomic_exchange(&n->set, true))
-		loop_timer_set(&n->timer, 1, 0);
-}
-
 void vm_balloon_changed(void *opaque)
 {
-	note(&((struct vm *)opaque)->balloon_notice);
+	vm_notice_set(&((struct vm *)opaque)->balloon_notice);
 }
 
 void vm_mem_changed(void *opaque)
 {
-	note(&((struct vm_mem *)opaque)->vm->mem_notice);
+	vm_notice_set(&((struct vm_mem *)opaque)->vm->mem_notice);
 }
 
-static uint64_t now_ns(void)
+static void tell_balloon(struct vm *vm)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static void on_notice(void *opaque)
-{
-	struct vm_notice *n = opaque;
-	uint64_t since = now_ns() - n->told_ns;
-
-	if (n->told_ns && since < TELL_NS) {
-		loop_timer_set(&n->timer, TELL_NS - since, 0);
-		return;
-	}
-	n->told_ns = now_ns();
-	atomic_store(&n->set, false);
-	if (n->event == VM_EVENT_MEMORY_CHANGE)
-		vm_mems_tell(n->vm);
-	else
-		vm_emit(n->vm, n->event, true, NULL);
+	vm_emit(vm, VM_EVENT_BALLOON_CHANGE, true, NULL);
 }
 
 int vm_memory_init(struct vm *vm, struct error *e)
 {
-	struct vm_notice *const notices[] = {
-		&vm->balloon_notice, &vm->mem_notice,
-	};
-	int ret = 0;
+	int ret = vm_notice_init(&vm->balloon_notice, vm, vm->loop,
+				 tell_balloon);
 
-	vm->balloon_notice.event = VM_EVENT_BALLOON_CHANGE;
-	vm->mem_notice.event = VM_EVENT_MEMORY_CHANGE;
-	for (size_t i = 0; !ret && i < 2; i++) {
-		notices[i]->vm = vm;
-		ret = loop_timer_init(vm->loop, &notices[i]->timer, on_notice,
-				      notices[i]);
-	}
+	if (!ret)
+		ret = vm_notice_init(&vm->mem_notice, vm, vm->loop,
+				     vm_mems_tell);
 	return ret ? error_errno(e, ret, "timer") : 0;
 }
 
 void vm_memory_deinit(struct vm *vm)
 {
-	loop_timer_deinit(&vm->balloon_notice.timer);
-	loop_timer_deinit(&vm->mem_notice.timer);
+	vm_notice_deinit(&vm->balloon_notice);
+	vm_notice_deinit(&vm->mem_notice);
 }
