@@ -22,6 +22,7 @@
 #include "pmem/pmem.h"
 #include "virtio/balloon.h"
 #include "virtio/mem.h"
+#include "virtio/serial.h"
 
 struct devices;
 struct net_backend;
@@ -64,6 +65,7 @@ struct devices_params {
 	struct chardev *console;	/* NULL: no virtio console */
 	struct device_mem hot_memory;	/* 0 bytes: none */
 	struct balloon_host balloon;
+	struct serial_host serial;
 	struct p9_files *p9_files;
 	pthread_mutex_t *machine_lock;
 	/*

@@ -317,6 +317,7 @@ static int create_devices(struct vm *vm, struct error *e)
 		.pmem = vm->pmem,
 		.console = vm->console,
 		.balloon = { vm_memory_discard, vm_balloon_changed, vm },
+		.serial = { vm_port_changed, vm },
 		.p9_files = &vm->p9_files,
 		.machine_lock = &vm->machine_lock,
 	};
@@ -383,21 +384,22 @@ static int create(struct vm **out, const struct vm_config *c,
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
 		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
-		create_chardevs, create_board, create_pmem, create_hot_memory,
-		create_devices, create_vcpus, vm_load, NULL,
+		vm_ports_init, create_chardevs, create_board, create_pmem,
+		create_hot_memory, create_devices, create_vcpus, vm_load, NULL,
 	};
 	static const build_step restore[] = {
 		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
 		attach_memory, create_buses, vm_life_init, vm_devices_init,
 		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
-		create_chardevs, create_board, create_pmem, restore_hot_memory,
-		snapshot_load_dimms, vm_fault_start, create_devices,
-		snapshot_add_devices, create_vcpus, snapshot_load, NULL,
+		vm_ports_init, create_chardevs, create_board, create_pmem,
+		restore_hot_memory, snapshot_load_dimms, vm_fault_start,
+		create_devices, snapshot_add_devices, create_vcpus,
+		snapshot_load, NULL,
 	};
 	static const build_step incoming[] = {
 		probe_kvm, create_memory, create_kvm, attach_memory,
 		create_buses, vm_life_init, vm_devices_init, vm_cpus_init,
-		vm_dimms_init, vm_reports_init, vm_memory_init,
+		vm_dimms_init, vm_reports_init, vm_memory_init, vm_ports_init,
 		create_chardevs, create_board, create_pmem, create_hot_memory,
 		create_devices, create_vcpus, await_incoming, NULL,
 	};
@@ -421,6 +423,7 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->reports.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	vm->balloon_notice = (struct vm_notice)VM_NOTICE_INIT;
 	vm->mem_notice = (struct vm_notice)VM_NOTICE_INIT;
+	vm->port_notice = (struct vm_notice)VM_NOTICE_INIT;
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
@@ -466,7 +469,7 @@ void vm_destroy(struct vm *vm)
 	pmem_space_destroy(vm->pmem);
 	board_destroy(vm->board);
 	iothread_pool_destroy(vm->io);
-	vm_ports_free(vm);
+	vm_ports_deinit(vm);
 	vm_chardevs_destroy(vm);
 	chardev_destroy(vm->console);
 	chardev_destroy(vm->serial);

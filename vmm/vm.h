@@ -64,6 +64,7 @@ enum vm_event {
 	VM_EVENT_DEVICE_DELETED,	/* vm_devices.h */
 	VM_EVENT_BALLOON_CHANGE,	/* vm_memory.h */
 	VM_EVENT_MEMORY_CHANGE,		/* vm_memory.h */
+	VM_EVENT_PORT_CHANGE,		/* vm_serial.h; reason: the id */
 	VM_EVENT_DUMP_COMPLETED,	/* dump.h */
 	VM_EVENT_MIGRATION,		/* migrate.h */
 	VM_EVENT_SAVE_PROGRESS,		/* snapshot.h */

@@ -125,6 +125,7 @@ struct vm {
 	struct vm_reports reports;		/* vm_reports.c */
 
 	struct vm_notice balloon_notice, mem_notice;	/* vm_memory.c */
+	struct vm_notice port_notice;			/* vm_serial.c */
 
 	struct vm_dump *dump;	/* NULL: never dumped */
 	struct fault *fault;	/* NULL: RAM is all there */
@@ -197,9 +198,13 @@ struct chardev *vm_chardev_claim(struct vm *vm, const char *id,
 				 struct error *e);
 void vm_chardev_release(struct vm *vm, const struct chardev *cd);
 
-/* vm_serial.c: the device goes, and with it its ports. */
+/* vm_serial.c */
+int vm_ports_init(struct vm *vm, struct error *e);
+void vm_ports_deinit(struct vm *vm);
+/* The guest has opened or closed one. A device's loop; opaque is the vm. */
+void vm_port_changed(void *opaque);
+/* The device goes, and with it its ports. */
 void vm_ports_drop(struct vm *vm, const struct device *device);
-void vm_ports_free(struct vm *vm);
 /* As vm_port_add(), to d; spec's bus is not looked at. */
 int vm_port_add_to(struct vm *vm, const struct device *d,
 		   const struct vm_port_spec *spec, struct error *e);

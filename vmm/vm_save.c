@@ -227,7 +227,7 @@ static int find_base(struct save_job *job, const struct save_params *p,
 		return error_class_set(e, ERROR_MISSING_PARAMETER, -EINVAL,
 				       "Parameter 'base' is missing");
 	/* The diff lies over it: a chain that is too long could not be restored. */
-	ret = saved_vm_open_at(&base, p->base, 1, e);
+	ret = saved_vm_open_at(&base, p->base, 1, NULL, e);
 	if (ret)
 		return error_prefix(e, ret, "base");
 	job->identity.is_diff = true;

@@ -18,6 +18,7 @@ struct vm_port {
 	const struct device *device;
 	unsigned int nr;
 	struct chardev *cd;
+	bool open;		/* by the guest, as clients know it */
 };
 
 /* As QEMU names it: the id of the device and ".0". */
@@ -230,7 +231,40 @@ void vm_ports_drop(struct vm *vm, const struct device *device)
 	}
 }
 
-void vm_ports_free(struct vm *vm)
+/* ---- the guest's side ---------------------------------------------------- */
+
+void vm_port_changed(void *opaque)
+{
+	vm_notice_set(&((struct vm *)opaque)->port_notice);
+}
+
+static void tell(struct vm *vm)
+{
+	for (struct vm_port *p = vm->ports; p; p = p->next) {
+		bool open = virtio_serial_guest_open(
+			virtio_pci_device(p->device->pci), p->nr);
+
+		if (open == p->open)
+			continue;
+		p->open = open;
+		if (p->id)
+			vm_emit(vm, VM_EVENT_PORT_CHANGE, true, p->id);
+	}
+}
+
+bool vm_port_is_open(const struct vm *vm, const char *id)
+{
+	return (*link_of(vm, id))->open;
+}
+
+int vm_ports_init(struct vm *vm, struct error *e)
+{
+	int ret = vm_notice_init(&vm->port_notice, vm, vm->loop, tell);
+
+	return ret ? error_errno(e, ret, "timer") : 0;
+}
+
+void vm_ports_deinit(struct vm *vm)
 {
 	struct vm_port *next;
 
@@ -239,4 +273,5 @@ void vm_ports_free(struct vm *vm)
 		port_free(p);
 	}
 	vm->ports = NULL;
+	vm_notice_deinit(&vm->port_notice);
 }

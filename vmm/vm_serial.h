@@ -26,6 +26,9 @@ struct vm_port_spec {
 int vm_port_add(struct vm *vm, const struct vm_port_spec *spec,
 		struct error *e);
 bool vm_port_exists(const struct vm *vm, const char *id);
+/* A program of the guest has it open, as of the last VM_EVENT_PORT_CHANGE. It
+ * exists. */
+bool vm_port_is_open(const struct vm *vm, const char *id);
 /* At once: the guest is told, not asked. VM_EVENT_DEVICE_DELETED follows. */
 void vm_port_remove(struct vm *vm, const char *id);
 

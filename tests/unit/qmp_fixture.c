@@ -386,6 +386,12 @@ bool vm_port_exists(const struct vm *vm, const char *id)
 	return *id && !strcmp(vm->port.id, id);
 }
 
+bool vm_port_is_open(const struct vm *vm, const char *id)
+{
+	assert_true(vm_port_exists(vm, id));
+	return vm->port.open;
+}
+
 void vm_port_remove(struct vm *vm, const char *id)
 {
 	vm->port.id[0] = '\0';

@@ -61,7 +61,7 @@ struct vm {
 	struct {
 		char id[32], bus[32], name[32], chardev[32];
 		int nr;
-		bool console;
+		bool console, open;
 	} port;			/* the last one; id "": none */
 	struct vm_migrate_info migrate;
 	struct vm_migrate_capabilities capabilities;

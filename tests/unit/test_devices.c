@@ -136,9 +136,10 @@ int virtio_console_create(struct virtio_device **out, struct chardev *cd,
 }
 
 int virtio_serial_create(struct virtio_device **out, unsigned int max_ports,
-			 struct guest_mem *mem, struct loop *loop,
-			 struct error *e)
+			 const struct serial_host *host, struct guest_mem *mem,
+			 struct loop *loop, struct error *e)
 {
+	(void)host;
 	return create(out, (char)('0' + max_ports), mem, loop, e);
 }
 

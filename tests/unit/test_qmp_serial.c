@@ -125,6 +125,10 @@ static void test_ports_are_added_and_deleted(void **state)
 	assert_string_equal(q->vm.port.name, "agent.0");
 	assert_int_equal(q->vm.port.nr, -1);
 	assert_false(q->vm.port.console);
+	q->vm.port.open = true;
+	fake_vm_event(&q->vm, VM_EVENT_PORT_CHANGE, true, "p");
+	client_expect(&c, "{\"event\": \"VSERPORT_CHANGE\", \"data\": "
+		      "{\"id\": \"p\", \"open\": true}}");
 	client_send(&c, ADD("\"driver\": \"virtio-rng-pci\", \"id\": \"p\""));
 	client_expect_error(&c, "GenericError", "'p'");
 	client_send(&c, DEL("p"));

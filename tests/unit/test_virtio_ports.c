@@ -73,10 +73,16 @@ static void connect_client(struct fixture *f)
 	spin(f);
 }
 
+static void ignore(void *opaque)
+{
+	(void)opaque;
+}
+
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct config_char cfg = { .kind = CHAR_UNIX, .path = f->path };
+	const struct serial_host host = { .changed = ignore };
 	struct error e;
 
 	strcpy(f->dir, "/tmp/mote-unit-XXXXXX");
@@ -87,7 +93,7 @@ static int set_up(void **state)
 	assert_int_equal(iothread_create(&f->thread, "io"), 0);
 	assert_int_equal(chardev_create(&f->cd, &cfg, f->loop, NULL, NULL, &e),
 			 0);
-	assert_int_equal(virtio_serial_create(&f->d, 2, f->ram.mem,
+	assert_int_equal(virtio_serial_create(&f->d, 2, &host, f->ram.mem,
 					      iothread_loop(f->thread), &e), 0);
 	fake_irq_init(&f->irq, f->d);
 	assert_int_equal(virtio_serial_add(f->d, 1, "p", false, f->cd), 0);

@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include <linux/virtio_console.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,18 +32,26 @@ struct fixture {
 	struct virtio_device *d;
 	struct fake_irq irq;
 	struct fake_queue q[QUEUES];
+	atomic_uint changes;
 };
+
+static void on_changed(void *opaque)
+{
+	atomic_fetch_add(&((struct fixture *)opaque)->changes, 1);
+}
 
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
+	struct serial_host host = { .changed = on_changed };
 	struct error e;
 
 	for (int i = 0; i < PORTS; i++)
 		fake_chardev_init(&f->cd[i]);
 	fake_ram_init(&f->ram);
 	assert_int_equal(iothread_create(&f->thread, "io"), 0);
-	assert_int_equal(virtio_serial_create(&f->d, PORTS, f->ram.mem,
+	host.opaque = f;
+	assert_int_equal(virtio_serial_create(&f->d, PORTS, &host, f->ram.mem,
 					      iothread_loop(f->thread), &e), 0);
 	fake_irq_init(&f->irq, f->d);
 	*state = f;
@@ -231,6 +240,44 @@ static void test_serial_ports_come_and_go(void **state)
 	listen_to(f, 4, 64);
 	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
 	expect_told(f, 1, VIRTIO_CONSOLE_PORT_ADD, 1, "");
+}
+
+static void expect_changes(struct fixture *f, unsigned int n)
+{
+	for (int i = 0; i < 5000 && f->changes != n; i++)
+		usleep(1000);
+	assert_int_equal(f->changes, n);
+}
+
+/* The host hears of what the guest opens and closes, and of nothing else. */
+static void test_serial_host_is_told_of_what_is_open(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int before;
+
+	add(f, 1, "a", false);
+	add(f, 2, "b", false);
+	start(f);
+	listen_to(f, 16, 64);
+	say(f, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	say(f, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	before = f->changes;
+	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	assert_true(virtio_serial_guest_open(f->d, 1));
+	assert_false(virtio_serial_guest_open(f->d, 2));
+	expect_changes(f, before + 1);
+	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	say(f, 0, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	say(f, 99, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	usleep(20000);
+	expect_changes(f, before + 1);
+	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 0);
+	assert_false(virtio_serial_guest_open(f->d, 1));
+	expect_changes(f, before + 2);
+	say(f, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	virtio_reg_status_write(f->d, 0);
+	assert_false(virtio_serial_guest_open(f->d, 1));
+	expect_changes(f, before + 4);
 }
 
 static void test_serial_without_buffers_tells_later_and_in_order(void **state)
@@ -452,6 +499,7 @@ int main(void)
 		T(test_serial_ports_are_announced_named_and_opened),
 		T(test_serial_data_passes_once_the_guest_listens),
 		T(test_serial_ports_come_and_go),
+		T(test_serial_host_is_told_of_what_is_open),
 		T(test_serial_without_buffers_tells_later_and_in_order),
 		T(test_serial_nonsense_is_passed_over),
 		T(test_serial_short_buffers_get_what_fits),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_serial vm_chardev vm_ports_save config/config_chardev state save/state_file save/machine_x86 save/crc32c% error */
+/* LINK: vm_serial vm_chardev vm_ports_save config/config_chardev state save/state_file save/machine_x86 save/crc32c% error vm_notice loop */
 /* Ports, their numbers and their back ends; devices and chardevs keep books. */
 #include "unit.h"
 
@@ -20,6 +20,7 @@ struct chardev {
 };
 
 static unsigned int chardevs;	/* there are */
+static unsigned int opened;	/* ports, by the guest */
 static char happened[512];		/* what happened, in order */
 
 static void note(const char *what, unsigned int nr, const char *name)
@@ -105,10 +106,20 @@ void virtio_serial_remove(struct virtio_device *d, unsigned int nr)
 	note("remove", nr, NULL);
 }
 
+bool virtio_serial_guest_open(struct virtio_device *d, unsigned int nr)
+{
+	(void)d;
+	return opened >> nr & 1;
+}
+
 void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
 	     const char *reason)
 {
-	(void)vm;
+	if (event == VM_EVENT_PORT_CHANGE) {
+		assert_true(by_guest);
+		note("open", vm_port_is_open(vm, reason), reason);
+		return;
+	}
 	assert_int_equal(event, VM_EVENT_DEVICE_DELETED);
 	assert_false(by_guest);
 	note("deleted", 0, reason);
@@ -123,6 +134,7 @@ struct fixture {
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
+	struct error e;
 
 	happened[0] = '\0';
 	f->small.max_ports = 3;
@@ -134,6 +146,9 @@ static int set_up(void **state)
 	f->two = (struct device){ .type = DEVICE_SERIAL, .id = (char *)"s2",
 				  .config = &f->large };
 	f->vm.devices = (struct devices *)&f->disk;
+	opened = 0;
+	assert_int_equal(loop_create(&f->vm.loop), 0);
+	assert_int_equal(vm_ports_init(&f->vm, &e), 0);
 	*state = f;
 	return 0;
 }
@@ -142,8 +157,9 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	vm_ports_free(&f->vm);
+	vm_ports_deinit(&f->vm);
 	vm_chardevs_destroy(&f->vm);
+	loop_destroy(f->vm.loop);
 	assert_int_equal(chardevs, 0);
 	free(f);
 	return 0;
@@ -246,6 +262,48 @@ static void test_port_names_and_back_ends_are_used_once(void **state)
 	f->two.type = DEVICE_RNG;
 	refused(f, (struct vm_port_spec){ .nr = -1, .chardev = "b" }, -ENOENT,
 		"virtio-serial");
+}
+
+static void stop(void *opaque)
+{
+	loop_stop(opaque);
+}
+
+static void run_ms(struct fixture *f, unsigned int ms)
+{
+	struct loop_timer t;
+
+	assert_int_equal(loop_timer_init(f->vm.loop, &t, stop, f->vm.loop), 0);
+	loop_timer_set(&t, ms * UINT64_C(1000000), 0);
+	loop_run(f->vm.loop);
+	loop_timer_deinit(&t);
+}
+
+static void test_port_changes_are_told_now_and_then(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f, "a");
+	make(f, "b");
+	add(f, (struct vm_port_spec){ .id = "A", .nr = 1, .chardev = "a" });
+	add(f, (struct vm_port_spec){ .nr = 2, .chardev = "b" });
+	happened[0] = '\0';
+	/* The second one has no name that could be told. */
+	opened = 6;
+	vm_port_changed(&f->vm);
+	run_ms(f, 20);
+	assert_string_equal(happened, "open 1 A;");
+	for (unsigned int i = 0; i < 1001; i++) {
+		opened ^= 2;
+		vm_port_changed(&f->vm);
+	}
+	run_ms(f, 20);
+	assert_string_equal(happened, "open 1 A;");
+	run_ms(f, 1100);
+	assert_string_equal(happened, "open 1 A;open 0 A;");
+	vm_port_changed(&f->vm);
+	run_ms(f, 1100);
+	assert_string_equal(happened, "open 1 A;open 0 A;");
 }
 
 static void test_chardevs_have_one_name_each(void **state)
@@ -412,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_port_numbers_are_found_and_kept_apart),
 		T(test_port_names_and_back_ends_are_used_once),
+		T(test_port_changes_are_told_now_and_then),
 		T(test_chardevs_have_one_name_each),
 		T(test_ports_saved_are_there_again),
 		T(test_ports_of_another_vm_differ),

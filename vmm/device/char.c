@@ -37,7 +37,8 @@ static int create_serial(struct virtio_device **out,
 	const struct config_serial *c = config;
 
 	(void)id;
-	return virtio_serial_create(out, c->max_ports, p->mem, p->io_loop, e);
+	return virtio_serial_create(out, c->max_ports, &p->serial, p->mem,
+				    p->io_loop, e);
 }
 
 static void *copy_serial(const void *config)

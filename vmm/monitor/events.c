@@ -11,12 +11,14 @@
 #include "snapshot.h"
 #include "vm_memory.h"
 #include "vm_mems.h"
+#include "vm_serial.h"
 
 const char *const event_names[] = {
 	"ACPI_DEVICE_OST", "BALLOON_CHANGE", "DEVICE_DELETED",
 	"DEVICE_UNPLUG_GUEST_ERROR", "DUMP_COMPLETED", "GUEST_PANICKED",
 	"MEMORY_DEVICE_SIZE_CHANGE", "MIGRATION", "POWERDOWN", "RESET",
-	"RESUME", "SAVE_PROGRESS", "SHUTDOWN", "STOP", NULL,
+	"RESUME", "SAVE_PROGRESS", "SHUTDOWN", "STOP", "VSERPORT_CHANGE",
+	NULL,
 };
 
 /* How the VM ended, in the words of QEMU's ShutdownCause. */
@@ -137,6 +139,16 @@ static struct json_object *memory_change(struct vm *vm, const char *id)
 	return o;
 }
 
+static struct json_object *port_change(const struct vm *vm, const char *id)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "id", json_object_new_string(id));
+	json_object_object_add(o, "open", json_object_new_boolean(
+				       vm_port_is_open(vm, id)));
+	return o;
+}
+
 /* NULL: it is over. */
 static struct json_object *save_progress(struct vm *vm)
 {
@@ -210,6 +222,9 @@ void events_from_vm(void *opaque, enum vm_event event, bool by_guest,
 		if (data)
 			broadcast(m, "MEMORY_DEVICE_SIZE_CHANGE", data);
 		wait_memory_changed(m);
+		break;
+	case VM_EVENT_PORT_CHANGE:
+		broadcast(m, "VSERPORT_CHANGE", port_change(m->vm, reason));
 		break;
 	case VM_EVENT_MIGRATION:
 		broadcast(m, "MIGRATION", migrate_event_json(m->vm));

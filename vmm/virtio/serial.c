@@ -62,17 +62,28 @@ static void run_port(struct serial_port *p, unsigned int queue)
 	}
 }
 
-static void run_control(struct virtio_serial *s)
+/* A bit for each port. */
+static unsigned int guest_open(const struct virtio_serial *s)
 {
-	unsigned int opened = 0;
+	unsigned int open = 0;
 
 	for (unsigned int i = 0; i < s->max_ports; i++)
-		opened |= (unsigned int)!s->ports[i].guest_open << i;
+		open |= (unsigned int)s->ports[i].guest_open << i;
+	return open;
+}
+
+static void run_control(struct virtio_serial *s)
+{
+	unsigned int before = guest_open(s), opened;
+
 	serial_control_take(s);
 	serial_control_tell(s);
+	opened = guest_open(s) & ~before;
 	for (unsigned int i = 0; i < s->max_ports; i++)
-		if (s->ports[i].guest_open && (opened >> i & 1))
+		if (opened >> i & 1)
 			run_port(&s->ports[i], s->ports[i].io.receiveq);
+	if (guest_open(s) != before)
+		s->host.changed(s->host.opaque);
 }
 
 static void serial_handle_queue(struct virtio_device *d, unsigned int index)
@@ -120,6 +131,7 @@ static int serial_activate(struct virtio_device *d)
 	/* 5.3.2: without the feature there is port 0, and nobody speaks of it. */
 	if (!virtio_has(d, VIRTIO_CONSOLE_F_MULTIPORT))
 		s->ports[0].announced = s->ports[0].guest_open = true;
+	s->host.changed(s->host.opaque);
 	s->stopped = d->quiesced;
 	return s->stopped ? 0 : serial_watch(s);
 }
@@ -141,6 +153,7 @@ static void serial_reset(struct virtio_device *d)
 {
 	serial_quiesce(d);
 	serial_control_reset(to_serial(d));
+	to_serial(d)->host.changed(to_serial(d)->host.opaque);
 }
 
 /* ---- the chardevs' callbacks: main thread -------------------------------- */
@@ -246,6 +259,11 @@ void virtio_serial_remove(struct virtio_device *d, unsigned int nr)
 	wake(p);
 }
 
+bool virtio_serial_guest_open(struct virtio_device *d, unsigned int nr)
+{
+	return atomic_load(&to_serial(d)->ports[nr].guest_open);
+}
+
 /* ---- machine lock -------------------------------------------------------- */
 
 static void serial_config_read(struct virtio_device *d, uint32_t offset,
@@ -299,7 +317,7 @@ static const struct virtio_device_info serial_info = {
 };
 
 int virtio_serial_create(struct virtio_device **out, unsigned int max_ports,
-			 struct guest_mem *mem, struct loop *loop,
+			 const struct serial_host *host, struct guest_mem *mem, struct loop *loop,
 			 struct error *e)
 {
 	struct virtio_serial *s = calloc(1, sizeof(*s));
@@ -308,6 +326,7 @@ int virtio_serial_create(struct virtio_device **out, unsigned int max_ports,
 
 	if (!s)
 		return error_errno(e, -ENOMEM, "virtio-serial");
+	s->host = *host;
 	s->max_ports = max_ports;
 	s->stopped = true;
 	s->wake.fd = -1;

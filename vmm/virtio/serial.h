@@ -21,9 +21,16 @@
 /* Two queues each, and two for control: VIRTIO_MAX_QUEUES. */
 #define SERIAL_MAX_PORTS 31
 
+struct serial_host {
+	/* virtio_serial_guest_open() of some port has changed. The device's
+	 * loop. */
+	void (*changed)(void *opaque);
+	void *opaque;
+};
+
 /* max_ports: 1 to SERIAL_MAX_PORTS. */
 int virtio_serial_create(struct virtio_device **out, unsigned int max_ports,
-			 struct guest_mem *mem, struct loop *loop,
+			 const struct serial_host *host, struct guest_mem *mem, struct loop *loop,
 			 struct error *e);
 
 /*
@@ -35,5 +42,7 @@ int virtio_serial_add(struct virtio_device *d, unsigned int nr,
 		      const char *name, bool console, struct chardev *cd);
 /* The driver hears of it, but is not asked. */
 void virtio_serial_remove(struct virtio_device *d, unsigned int nr);
+/* A program of the guest has it open. Any thread. */
+bool virtio_serial_guest_open(struct virtio_device *d, unsigned int nr);
 
 #endif

@@ -37,11 +37,12 @@ struct serial_port {
 	unsigned int pending;		/* 1 << enum serial_message */
 	bool announced;			/* the driver knows of it */
 	bool ready;			/* and has said so */
-	bool guest_open;		/* a program has it open */
+	atomic_bool guest_open;		/* a program has it open */
 };
 
 struct virtio_serial {
 	struct virtio_device dev;
+	struct serial_host host;
 	unsigned int max_ports;
 	bool stopped;
 	bool driver_ready;
