@@ -80,7 +80,13 @@ static void test_chardevs_that_are_refused(void **state)
 		  "frob" },
 		{ CHARDEV("s", "\"type\": \"socket\", \"data\": {\"addr\": "
 			  "{\"type\": \"inet\", \"data\": {}}}"),
-		  "NotSupported", "unix" },
+		  "NotSupported", "'inet' is not supported, only unix" },
+		{ CHARDEV("s", "\"type\": \"socket\", \"data\": {\"addr\": "
+			  "{\"type\": \"fd\", \"data\": {\"str\": \"s\"}}}"),
+		  "NotSupported", "'fd' is not supported, only unix" },
+		{ CHARDEV("s", "\"type\": \"socket\", \"data\": {\"addr\": "
+			  "{\"type\": \"ipx\", \"data\": {}}}"),
+		  "GenericError", "'ipx' is not one of unix" },
 		{ CHARDEV("s", "\"type\": \"socket\", \"data\": {\"addr\": "
 			  "{\"type\": \"unix\", \"data\": {}}}"),
 		  "GenericError", "'path'" },
@@ -95,7 +101,9 @@ static void test_chardevs_that_are_refused(void **state)
 		{ CHARDEV("s", "\"type\": \"file\", \"data\": {\"out\": "
 			  "\"/a\", \"in\": \"/b\"}"), "GenericError", "in" },
 		{ CHARDEV("s", "\"type\": \"spicevmc\", \"data\": {}"),
-		  "GenericError", "spicevmc" },
+		  "NotSupported", "'spicevmc' is not supported, only socket" },
+		{ CHARDEV("s", "\"type\": \"frob\", \"data\": {}"),
+		  "GenericError", "'frob' is not one of socket" },
 		{ CHARDEV("s", "\"kind\": \"null\""), "GenericError", "kind" },
 		{ CHARDEV("s", ""), "GenericError", "'type'" },
 		{ "{\"execute\": \"chardev-remove\", \"arguments\": {\"id\": "

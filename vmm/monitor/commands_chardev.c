@@ -46,6 +46,21 @@ static int not_supported(struct error *e, const char *what)
 			       what);
 }
 
+/* text is none of those that there are here: is it one of QEMU's? */
+static int no_type(const char *text, const char *const *known,
+		   const char *ours, struct error *e)
+{
+	for (; *known; known++)
+		if (!strcmp(*known, text))
+			return error_class_set(e, ERROR_NOT_SUPPORTED,
+					       -EOPNOTSUPP, "Parameter "
+					       "'backend': type '%s' is not "
+					       "supported, only %s", text,
+					       ours);
+	return error_set(e, -EINVAL, "Parameter 'backend': type '%s' is not one "
+			 "of %s", text, ours);
+}
+
 static int check_object(struct json_object *o, const char *owner,
 			const struct prop *props, struct error *e)
 {
@@ -67,13 +82,16 @@ static struct json_object *member(struct json_object *o, const char *name)
 
 static int socket_path(struct json_object *addr, char **path, struct error *e)
 {
+	static const char *const known[] = { "inet", "vsock", "fd", NULL };
 	struct json_object *data;
 	int ret = check_object(addr, "addr", address_props, e);
+	const char *type;
 
 	if (ret)
 		return ret;
-	if (strcmp(prop_string(addr, "type"), "unix"))
-		return not_supported(e, "a socket that is not of type unix");
+	type = prop_string(addr, "type");
+	if (strcmp(type, "unix"))
+		return no_type(type, known, "unix (of a socket's addr)", e);
 	data = member(addr, "data");
 	ret = check_object(data, "addr.data", path_props, e);
 	if (!ret)
@@ -125,6 +143,12 @@ static int parse_backend(struct json_object *backend, struct config_char *c,
 		{ "data", PROP_IGNORED, false },
 		{ 0 },
 	};
+	static const char *const known[] = {
+		"pipe", "udp", "ringbuf", "memory", "stdio", "serial",
+		"parallel", "mux", "hub", "vc", "console", "msmouse",
+		"wctablet", "braille", "testdev", "spicevmc", "spiceport",
+		"qemu-vdagent", "dbus", NULL
+	};
 	struct json_object *data = member(backend, "data");
 	int ret = check_object(backend, "backend", props, e);
 	const char *type;
@@ -141,8 +165,7 @@ static int parse_backend(struct json_object *backend, struct config_char *c,
 	else if (!strcmp(type, "pty"))
 		c->kind = CHAR_PTY;
 	else
-		return error_set(e, -EINVAL, "Parameter 'backend': type '%s' is "
-				 "not one of socket, file, pty, null", type);
+		return no_type(type, known, "socket, file, pty, null", e);
 	return data ? check_object(data, type, no_props, e) : 0;
 }
 
