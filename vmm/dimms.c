@@ -259,6 +259,8 @@ static int make_memory(struct dimm *dimm, const struct dimm_spec *spec,
 	const struct ram_range range = { dimm->base, dimm->len_bytes };
 	int ret = ram_create(&dimm->ram, &spec->backing, &range, 1, NULL, e);
 
+	if (!ret && spec->backing.prealloc)
+		ret = ram_prealloc(dimm->ram, spec->cancelled, e);
 	return ret && spec->memdev ?
 		       error_prefix(e, ret, "memdev '%s'", spec->memdev) : ret;
 }

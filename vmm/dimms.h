@@ -32,6 +32,7 @@ struct dimm_spec {
 	bool has_slot;			/* else the lowest free */
 	uint64_t slot;
 	bool automatic;			/* see struct dimm */
+	bool (*cancelled)(void);	/* ram_prealloc() */
 };
 
 /* Of the flags dimms.c knows nothing: they are vm_dimms.c's. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define HUGE_PAGE (2ull << 20)
+#define PIECE (64ull << 20)	/* of what is asked of the kernel at once */
 
 struct ram {
 	struct guest_mem *mem;
@@ -92,21 +93,6 @@ static int open_backing(struct ram *r, const struct config_memory *c,
 	return size_file(r->fd, c, e);
 }
 
-static int prealloc(void *host, uint64_t len, struct error *e)
-{
-	if (!madvise(host, len, MADV_POPULATE_WRITE))
-		return 0;
-	if (errno != EINVAL)
-		return error_errno(e, -errno, "--memory: prealloc");
-	/* Before Linux 5.14: touch every page. */
-	for (volatile uint8_t *p = host, *end = p + len; p < end; p += 4096) {
-		uint8_t byte = *p;
-
-		*p = byte;
-	}
-	return 0;
-}
-
 /*
  * Huge pages on both sides of the nested page tables need guest and host
  * addresses that agree modulo their size, which mmap() alone does not give: a
@@ -157,7 +143,7 @@ static int slot_refused(const struct ram *r, unsigned int i, int ret,
 }
 
 static int map_range(struct ram *r, unsigned int i, uint64_t offset,
-		     const struct config_memory *c, struct error *e)
+		     struct error *e)
 {
 	uint64_t len = r->ranges[i].len_bytes;
 	int flags = r->private ? MAP_PRIVATE : MAP_SHARED;
@@ -185,11 +171,6 @@ static int map_range(struct ram *r, unsigned int i, uint64_t offset,
 	 * them is what most of its time in KVM hangs on. */
 	if (r->fd < 0)
 		madvise(host, len, MADV_HUGEPAGE);
-	if (c->prealloc) {
-		ret = prealloc(host, len, e);
-		if (ret)
-			return ret;
-	}
 	if (!r->mem)
 		return 0;
 	ret = guest_mem_add(r->mem, r->ranges[i].base, len, host);
@@ -221,7 +202,7 @@ int ram_create(struct ram **out, const struct config_memory *c,
 	    fs.f_type == HUGETLBFS_MAGIC)
 		r->hugetlb = true;
 	for (unsigned int i = 0; !ret && i < count; i++) {
-		ret = map_range(r, i, offset, c, e);
+		ret = map_range(r, i, offset, e);
 		offset += ranges[i].len_bytes;
 	}
 	if (ret) {
@@ -229,6 +210,41 @@ int ram_create(struct ram **out, const struct config_memory *c,
 		return ret;
 	}
 	*out = r;
+	return 0;
+}
+
+static int populate(void *host, uint64_t len)
+{
+	if (!madvise(host, len, MADV_POPULATE_WRITE))
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+	/* Before Linux 5.14: touch every page. */
+	for (volatile uint8_t *p = host, *end = p + len; p < end; p += 4096) {
+		uint8_t byte = *p;
+
+		*p = byte;
+	}
+	return 0;
+}
+
+/* In pieces: the kernel goes on with one whatever signals there are. */
+int ram_prealloc(struct ram *r, bool (*cancelled)(void), struct error *e)
+{
+	for (unsigned int i = 0; i < r->count; i++) {
+		uint64_t len = r->ranges[i].len_bytes, n;
+
+		for (uint64_t at = 0; at < len; at += n) {
+			int ret;
+
+			n = len - at < PIECE ? len - at : PIECE;
+			ret = cancelled && cancelled() ? -ECANCELED :
+			      populate((uint8_t *)r->host[i] + at, n);
+			if (ret)
+				return error_errno(e, ret,
+						   "--memory: prealloc");
+		}
+	}
 	return 0;
 }
 

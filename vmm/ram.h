@@ -33,6 +33,9 @@ struct ram_range {
 int ram_create(struct ram **out, const struct config_memory *c,
 	       const struct ram_range *ranges, unsigned int count,
 	       struct guest_mem *mem, struct error *e);
+/* All of it is there, from now on. cancelled may be NULL; if not, it is asked now and
+ * then whether it may end with -ECANCELED. */
+int ram_prealloc(struct ram *r, bool (*cancelled)(void), struct error *e);
 /* Gives it to the VM, once: memory slots 0 … count - 1 are used. */
 int ram_attach(struct ram *r, struct kvm_vm *vm, struct error *e);
 void ram_destroy(struct ram *r);

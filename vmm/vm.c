@@ -87,6 +87,8 @@ static int create_memory(struct vm *vm, struct error *e)
 	if (ret)
 		return error_errno(e, ret, "guest memory");
 	ret = ram_create(&vm->ram, &c, ranges, count, vm->mem, e);
+	if (!ret && c.prealloc)
+		ret = ram_prealloc(vm->ram, vm->start_cancelled, e);
 	return c.path ? error_of_named(e, ret) : ret;
 }
 

@@ -85,8 +85,8 @@ typedef void (*vm_event_fn)(void *opaque, enum vm_event event, bool by_guest,
 
 /*
  * Makes everything, runs nothing. loop is the main thread's. While the kernel is
- * read and decompressed, which can take minutes, cancelled is asked about ten
- * times a second; true: -ECANCELED. Or NULL.
+ * read and decompressed, or memory is allocated, which can take minutes, cancelled
+ * is asked about ten times a second; true: -ECANCELED. Or NULL.
  */
 int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 	      bool (*cancelled)(void), struct error *e);

@@ -122,6 +122,7 @@ int vm_dimm_add(struct vm *vm, const struct dimm_spec *spec, struct error *e)
 
 	if (ret)
 		return ret;
+	named.cancelled = vm->start_cancelled;
 	name_it(vm, name, sizeof(name));
 	if (!named.id)
 		named.id = name;

@@ -212,13 +212,10 @@ int vm_mem_make_room(struct vm *vm, unsigned int n, const char *memdev,
 		     const struct config_memory *backing, gpa_t base,
 		     struct error *e)
 {
-	struct config_memory lazy = *backing;
 	struct vm_mem *m = &vm->mems[n];
 	struct hot_memory *memory = NULL;
 	int ret;
 
-	/* It is made as the guest plugs it. */
-	lazy.prealloc = false;
 	m->vm = vm;
 	m->bytes = backing->size_bytes;
 	m->memdev = strdup(memdev);
@@ -228,7 +225,7 @@ int vm_mem_make_room(struct vm *vm, unsigned int n, const char *memdev,
 	if (!ret)
 		m->base = base;
 	if (!ret)
-		ret = hot_memory_create_at(&memory, &lazy, m->base, n, vm->mem,
+		ret = hot_memory_create_at(&memory, backing, m->base, n, vm->mem,
 					   &vm->kvm, e);
 	if (!ret)
 		set_memory(vm, m, memory);

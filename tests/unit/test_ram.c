@@ -300,7 +300,7 @@ static void test_ram_slot_that_kvm_refuses_is_explained(void **state)
 
 static void test_ram_prealloc_makes_it_resident(void **state)
 {
-	struct config_memory c = { .size_bytes = 8 * MIB, .prealloc = true };
+	struct config_memory c = { .size_bytes = 8 * MIB };
 	long before, after, ignored;
 	struct guest_mem *m;
 	struct ram *r;
@@ -312,12 +312,35 @@ static void test_ram_prealloc_makes_it_resident(void **state)
 	assert_int_equal(fscanf(f, "%ld %ld", &ignored, &before), 2);
 	fclose(f);
 	assert_int_equal(make(&r, &m, &c, &e), 0);
+	assert_int_equal(ram_prealloc(r, NULL, &e), 0);
 	f = fopen("/proc/self/statm", "r");
 	assert_int_equal(fscanf(f, "%ld %ld", &ignored, &after), 2);
 	fclose(f);
 	assert_true(after - before >= 8 * 256 - 64);
 	ram_destroy(r);
 	guest_mem_destroy(m);
+}
+
+static unsigned int pieces;
+
+static bool after_two_pieces(void)
+{
+	return pieces++ == 2;
+}
+
+/* Of much memory little is made. */
+static void test_ram_prealloc_can_be_cancelled(void **state)
+{
+	const struct ram_range large = { 0, MIB << 14 };
+	struct config_memory c = { .size_bytes = large.len_bytes };
+	struct ram *r;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(ram_create(&r, &c, &large, 1, NULL, &e), 0);
+	assert_int_equal(ram_prealloc(r, after_two_pieces, &e), -ECANCELED);
+	assert_int_equal(pieces, 3);
+	ram_destroy(r);
 }
 
 static long free_huge_pages(void)
@@ -366,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_ram_errors_name_the_file),
 		cmocka_unit_test(test_ram_slot_that_kvm_refuses_is_explained),
 		cmocka_unit_test(test_ram_prealloc_makes_it_resident),
+		cmocka_unit_test(test_ram_prealloc_can_be_cancelled),
 		cmocka_unit_test(test_ram_too_few_huge_pages_are_an_error),
 	};
 
