@@ -402,6 +402,42 @@ static void test_cache_made_directory_is_private(void **state)
 	assert_int_equal(st.st_mode & 07777, 0700);
 }
 
+/* Unless something is in them by then. */
+static void test_cache_made_directories_go_again(void **state)
+{
+	struct fx *f = *state;
+	char *below, *path;
+	struct cache c;
+	struct error e;
+
+	assert_true(asprintf(&below, "%s/p//q", f->dir) > 0);
+	assert_true(asprintf(&path, "%s/r/s/", below) > 0);
+	assert_int_equal(cache_open(&c, path, &e), 0);
+	cache_undo(&c);
+	cache_close(&c);
+	below[strlen(below) - 3] = '\0';
+	assert_int_equal(access(below, F_OK), -1);
+	assert_int_equal(access(f->dir, F_OK), 0);
+
+	below[strlen(below)] = '/';
+	assert_int_equal(cache_open(&c, path, &e), 0);
+	free(path);
+	assert_true(asprintf(&path, "%s/x", below) > 0);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	cache_undo(&c);
+	cache_close(&c);
+	assert_int_equal(unlink(path), 0);
+	/* Was there before: stays. */
+	assert_int_equal(cache_open(&c, below, &e), 0);
+	cache_undo(&c);
+	cache_close(&c);
+	assert_int_equal(rmdir(below), 0);
+	below[strlen(below) - 3] = '\0';
+	assert_int_equal(rmdir(below), 0);
+	free(path);
+	free(below);
+}
+
 static void test_cache_default_directory_follows_the_environment(void **state)
 {
 	struct fx *f = *state;
@@ -464,6 +500,7 @@ int main(void)
 		T(test_cache_abandoned_file_leaves_nothing),
 		T(test_cache_directory_that_is_not_private_is_refused),
 		T(test_cache_made_directory_is_private),
+		T(test_cache_made_directories_go_again),
 		T(test_cache_default_directory_follows_the_environment),
 	};
 

@@ -435,8 +435,11 @@ static void test_boot_what_is_no_kernel_is_refused(void **state)
 	assert_refused(m, machine_open(m, bytes_new(1)), "not a kernel");
 	assert_refused(m, machine_open(m, bytes_new(5000)), "not a kernel");
 	b = bytes_new(600);
+	m->open.cache = m->cache;
 	assert_refused(m, machine_open(m, pack(CODEC_GZIP, b)), "not an ELF");
 	bytes_free(&b);
+	/* It was made to unpack that. */
+	assert_int_equal(access(m->cache, F_OK), -1);
 }
 
 static void test_boot_hostile_bzimage_field_is_named(void **state)

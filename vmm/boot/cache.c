@@ -59,7 +59,7 @@ static void entry_name(char name[NAME_BYTES], const struct source_id *id)
 /* ---- the directory ------------------------------------------------------- */
 
 /* Makes path and what is missing above it, private. */
-static int make_directories(const char *path)
+static int make_directories(struct cache *c, const char *path)
 {
 	char part[PATH_MAX];
 	size_t len = strlen(path);
@@ -67,24 +67,42 @@ static int make_directories(const char *path)
 	if (len >= sizeof(part))
 		return -ENAMETOOLONG;
 	memcpy(part, path, len + 1);
-	for (size_t i = 1; i <= len; i++) {
-		if (part[i] && part[i] != '/')
-			continue;
+	for (size_t i = 1, from = 0; i <= len; from = i++) {
+		while (part[i] && part[i] != '/')
+			i++;
 		part[i] = '\0';
-		if (mkdir(part, 0700) < 0 && errno != EEXIST)
+		if (!mkdir(part, 0700)) {
+			if (!c->made) {
+				c->made = strdup(path);
+				c->made_from = from;
+			}
+		} else if (errno != EEXIST) {
 			return -errno;
+		}
 		part[i] = path[i];
 	}
 	return 0;
 }
 
-static int open_directory(const char *path)
+void cache_undo(struct cache *c)
+{
+	size_t i = c->made ? strlen(c->made) : 0;
+
+	while (i > c->made_from && (!rmdir(c->made) || errno == ENOENT)) {
+		do
+			i--;
+		while (i > c->made_from && c->made[i] != '/');
+		c->made[i] = '\0';
+	}
+}
+
+static int open_directory(struct cache *c, const char *path)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 	int fd = open(path, flags);
 
 	if (fd < 0 && errno == ENOENT) {
-		int ret = make_directories(path);
+		int ret = make_directories(c, path);
 
 		if (ret)
 			return ret;
@@ -130,12 +148,12 @@ int cache_open(struct cache *c, const char *setting, struct error *e)
 	const char *why = NULL;
 	int fd;
 
-	c->dir_fd = -1;
+	*c = (struct cache)CACHE_INIT;
 	if (setting && !strcmp(setting, "off"))
 		return 0;
 	if (!setting && !default_path(path))
 		return 0;
-	fd = open_directory(setting ? setting : path);
+	fd = open_directory(c, setting ? setting : path);
 	if (fd == -ENOSPC || fd == -EROFS || fd == -EDQUOT)
 		return 0;
 	if (fd < 0)
@@ -156,10 +174,12 @@ int cache_open(struct cache *c, const char *setting, struct error *e)
 
 void cache_close(struct cache *c)
 {
-	if (!c || c->dir_fd < 0)
+	if (!c)
 		return;
-	close(c->dir_fd);
-	c->dir_fd = -1;
+	if (c->dir_fd >= 0)
+		close(c->dir_fd);
+	free(c->made);
+	*c = (struct cache)CACHE_INIT;
 }
 
 /* ---- looking up ---------------------------------------------------------- */

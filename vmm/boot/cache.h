@@ -24,6 +24,8 @@
 
 struct cache {
 	int dir_fd;		/* -1: off */
+	char *made;		/* its path, if some of it was made */
+	size_t made_from;	/* bytes of it that were there */
 };
 
 #define CACHE_INIT { .dir_fd = -1 }
@@ -37,6 +39,9 @@ struct cache {
  */
 int cache_open(struct cache *c, const char *setting, struct error *e);
 void cache_close(struct cache *c);
+/* Before it is closed: directories that cache_open() made, and in which nothing
+ * is, go again. */
+void cache_undo(struct cache *c);
 
 struct cache_entry {
 	int fd;			/* read-only; the caller's */

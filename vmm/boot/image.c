@@ -253,6 +253,7 @@ int boot_open(struct boot_image **out, const struct boot_open_params *p,
 err_kernel:
 	error_prefix(e, ret, "kernel");
 err_close:
+	cache_undo(&b->cache);
 	boot_close(b);
 	return ret;
 }
