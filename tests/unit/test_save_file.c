@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -491,6 +493,57 @@ static void test_directory_left_by_the_dead_is_cleared(void **state)
 	assert_int_equal(entries(top), 1);
 }
 
+/* Each finds what a dead one has left, and takes it, or another's, for that. */
+static void *save_at_once(void *path)
+{
+	static const char *const names[] = { "memory", "state" };
+	struct save_directory *d;
+	struct error e;
+	intptr_t ret = save_directory_create(&d, path, &e);
+
+	if (ret)
+		return (void *)ret;
+	for (size_t i = 0; !ret && i < 2; i++) {
+		ret = save_directory_file(d, names[i], &e);
+		if (ret >= 0)
+			ret = save_file((int)ret, "x", 1, names[i], &e);
+	}
+	if (!ret)
+		ret = save_directory_commit(d, &e);
+	save_directory_destroy(d);
+	return (void *)ret;
+}
+
+static void test_directory_wanted_by_many_is_whole(void **state)
+{
+	char command[256], path[64], memory[80], saved[80];
+	pthread_t threads[4];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/vm", top);
+	snprintf(memory, sizeof(memory), "%s/memory", path);
+	snprintf(saved, sizeof(saved), "%s/state", path);
+	snprintf(command, sizeof(command), "cd %s && rm -rf vm && "
+		 "mkdir .vm.saving && touch .vm.saving/memory", top);
+	for (int round = 0; round < 100; round++) {
+		bool some = false;
+		void *ret;
+
+		assert_int_equal(system(command), 0);
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(pthread_create(&threads[i], NULL,
+							save_at_once, path), 0);
+		for (int i = 0; i < 4; i++) {
+			pthread_join(threads[i], &ret);
+			assert_true(!ret || (intptr_t)ret == -EBUSY);
+			some = some || !ret;
+		}
+		assert_int_equal(!access(saved, F_OK), some);
+		assert_int_equal(!access(memory, F_OK), some);
+		assert_int_equal(entries(top), some);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -505,6 +558,9 @@ int main(void)
 		cmocka_unit_test(test_memory_map_impossible_is_refused),
 		cmocka_unit_test_setup_teardown(
 			test_directory_is_replaced_whole_or_not, make_top,
+			remove_top),
+		cmocka_unit_test_setup_teardown(
+			test_directory_wanted_by_many_is_whole, make_top,
 			remove_top),
 		cmocka_unit_test_setup_teardown(
 			test_directory_of_something_else_is_left_alone,

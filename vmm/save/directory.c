@@ -118,29 +118,47 @@ static int check_old(const struct save_directory *d, const char *path,
 			    "but '%s' in it is not of a saved VM", path, other);
 }
 
+bool save_still_called(int parent_fd, const char *name, int fd)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) &&
+	       !fstatat(parent_fd, name, &b, AT_SYMLINK_NOFOLLOW) &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* Until it is locked another process may take it for one of the dead. */
+static bool lock_temporary(const struct save_directory *d, int fd)
+{
+	return !flock(fd, LOCK_EX | LOCK_NB) &&
+	       save_still_called(d->parent_fd, d->temporary, fd);
+}
+
 /* The lock ends with the process: what is there and not locked is dead. */
 static int make_temporary(struct save_directory *d, const char *path,
 			  struct error *e)
 {
 	int fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
+	bool locked = fd < 0 || lock_temporary(d, fd);
 
-	if (fd >= 0) {
-		if (flock(fd, LOCK_EX | LOCK_NB)) {
-			close(fd);
-			return error_set(e, -EBUSY, "directory %s: another VM "
-					 "is being saved there", path);
-		}
+	if (fd >= 0 && locked) {
 		save_unfinished_clear(fd, "state");
 		remove_tree(d->parent_fd, d->temporary);
-		close(fd);
 	}
-	if (mkdirat(d->parent_fd, d->temporary, 0700))
-		return error_errno(e, -errno, "directory %s", path);
-	d->made = true;
-	d->fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
-	if (d->fd < 0 || flock(d->fd, LOCK_EX | LOCK_NB))
-		return error_errno(e, -errno, "directory %s", path);
-	return 0;
+	if (fd >= 0)
+		close(fd);
+	if (locked && mkdirat(d->parent_fd, d->temporary, 0700)) {
+		if (errno != EEXIST)
+			return error_errno(e, -errno, "directory %s", path);
+	} else if (locked) {
+		d->fd = openat(d->parent_fd, d->temporary,
+			       DIRECTORY | O_NOFOLLOW);
+		if (d->fd < 0 && errno != ENOENT)
+			return error_errno(e, -errno, "directory %s", path);
+		d->made = d->fd >= 0 && lock_temporary(d, d->fd);
+	}
+	return d->made ? 0 : error_set(e, -EBUSY, "directory %s: another VM is "
+				       "being saved there", path);
 }
 
 int save_directory_create(struct save_directory **out, const char *path,

@@ -30,6 +30,9 @@ bool save_directory_in_place(const struct save_directory *d);
 /* Without a commit: nothing is left of it. NULL is fine. */
 void save_directory_destroy(struct save_directory *d);
 
+/* Does fd's file, or directory, have that name still? */
+bool save_still_called(int parent_fd, const char *name, int fd);
+
 /* Writes a whole file and waits until it is on the disk; closes fd. */
 int save_file(int fd, const void *data, size_t len_bytes, const char *name,
 	      struct error *e);

@@ -77,15 +77,6 @@ static int place_open(struct place *p, const char *what, const char *path,
 	return 0;
 }
 
-static bool still_called(const struct place *p, int fd)
-{
-	struct stat a, b;
-
-	return !fstat(fd, &a) &&
-	       !fstatat(p->parent_fd, p->temporary, &b, AT_SYMLINK_NOFOLLOW) &&
-	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 /* What a process that died has left is not locked any more: it is here now. */
 static int place_lock(struct place *p, struct error *e)
 {
@@ -95,7 +86,8 @@ static int place_lock(struct place *p, struct error *e)
 	if (fd < 0)
 		return error_errno(e, -errno, "%s/%s", p->parent, p->name);
 	/* Who had it may just have given it its name. */
-	if (flock(fd, LOCK_EX | LOCK_NB) || !still_called(p, fd)) {
+	if (flock(fd, LOCK_EX | LOCK_NB) ||
+	    !save_still_called(p->parent_fd, p->temporary, fd)) {
 		close(fd);
 		return error_set(e, -EBUSY, "%s/%s: another VM is being saved "
 				 "there", p->parent, p->name);
