@@ -298,6 +298,7 @@ static void test_json_file_that_is_not_there_is_named(void **state)
 static const char *const documents[] = {
 	"{\"kernel\": \"k\"}",
 	"{\"kernel\": \"a,b=c\\n\\u00e9\", \"rng\": false}",
+	"{\"kernel\": \"k\377\", \"disks\": [\"\xc3(\"]}",
 	"{\"kernel\": \"k\", \"serial\": {\"unix\": \"a,b\"},"
 	"\"console\": \"stdio\", \"monitor\": {\"path\": \"a,b=c.sock\"}}",
 	"{\"kernel\": \"k\", \"serial\": \"pty\", \"console\": \"pty\","

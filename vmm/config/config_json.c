@@ -57,8 +57,8 @@ static int parse(const char *label, const char *text, size_t len,
 
 	if (!t)
 		return error_set(e, -ENOMEM, "out of memory");
-	json_tokener_set_flags(t, JSON_TOKENER_STRICT |
-				  JSON_TOKENER_VALIDATE_UTF8);
+	/* Paths need not be UTF-8, and what is printed is read again. */
+	json_tokener_set_flags(t, JSON_TOKENER_STRICT);
 	*out = json_tokener_parse_ex(t, text, (int)len);
 	why = json_tokener_get_error(t);
 	end = json_tokener_get_parse_end(t);
