@@ -250,6 +250,45 @@ static void test_seqpacket_keeps_messages_apart(void **state)
 	vf_expect(f, VIRTIO_VSOCK_OP_SHUTDOWN);
 }
 
+/* A guest that takes a byte of each: what is held of all has the pool's bound. */
+static void test_seqpacket_messages_are_bounded(void **state)
+{
+	static uint8_t message[100000];
+	struct vf *f = *state;
+	int listener = vf_listen(f, 7, SOCK_SEQPACKET);
+	static int fds[VSOCK_MAX_CONNECTIONS];
+	unsigned int made = 0, held = 0;
+
+	f->my_type = VIRTIO_VSOCK_TYPE_SEQPACKET;
+	f->my_buf_alloc = sizeof(message);
+	f->my_fwd_cnt = 1 - (uint32_t)sizeof(message);
+	for (uint32_t i = 0; i < VSOCK_MAX_CONNECTIONS; i++) {
+		vf_send(f, VIRTIO_VSOCK_OP_REQUEST, i, 7, 0, NULL, 0);
+		assert_true(vf_fetch(f));
+		if (f->op != VIRTIO_VSOCK_OP_RESPONSE)
+			break;
+		fds[made] = vf_accept(listener);
+		assert_int_equal(send(fds[made++], message, sizeof(message), 0),
+				 sizeof(message));
+		if (made % 64)
+			continue;
+		vf_settle(f);
+		while (vf_fetch(f))
+			held += f->op == VIRTIO_VSOCK_OP_RW;
+	}
+	assert_true(held > 64);
+	assert_true(held <= VSOCK_POOL_BYTES / sizeof(message));
+	/* It is all there again for others. */
+	vsock_reset(f->v);
+	vsock_start(f->v, true);
+	for (unsigned int i = 0; i < made; i++)
+		close(fds[i]);
+	close(listener);
+	f->my_type = VIRTIO_VSOCK_TYPE_STREAM;
+	close(vf_stream(f, 1));
+	assert_int_equal(f->buf_alloc, 256 << 10);
+}
+
 static void test_seqpacket_slow_reader_gets_all_messages(void **state)
 {
 	struct vf *f = *state;
@@ -498,6 +537,7 @@ int main(void)
 		CASE(test_credit_is_told_when_half_of_it_is_used),
 		CASE(test_credit_counts_what_a_gone_host_did_not_take),
 		CASE(test_seqpacket_keeps_messages_apart),
+		CASE(test_seqpacket_messages_are_bounded),
 		CASE(test_seqpacket_slow_reader_gets_all_messages),
 		CASE(test_seqpacket_stream_socket_is_refused),
 		CASE(test_hostile_packets_of_no_stream),

@@ -65,6 +65,14 @@ static void unhash(struct conn *c)
 	unqueue(c);
 }
 
+void conn_drop_message(struct conn *c)
+{
+	if (c->message)
+		c->vsock->pool_bytes += c->message_len;
+	free(c->message);
+	c->message = NULL;
+}
+
 void conn_close_socket(struct conn *c)
 {
 	int fd = c->watch.fd;
@@ -78,8 +86,7 @@ void conn_close_socket(struct conn *c)
 	}
 	c->watch = (struct loop_watch)LOOP_WATCH_INIT;
 	c->readable = false;
-	free(c->message);
-	c->message = NULL;
+	conn_drop_message(c);
 	vsock_buffer_deinit(&c->buffer);
 	c->vsock->pool_bytes += c->window;
 	c->window = 0;

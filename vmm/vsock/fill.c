@@ -135,8 +135,7 @@ static unsigned int fill_message(struct conn *c, struct vsock_slot *s)
 	c->tx_cnt += len;
 	if (c->message_pos == c->message_len) {
 		flags = VIRTIO_VSOCK_SEQ_EOM;
-		free(c->message);
-		c->message = NULL;
+		conn_drop_message(c);
 	}
 	set_header(c, s, VIRTIO_VSOCK_OP_RW, len, flags);
 	return 1;

@@ -104,7 +104,7 @@ struct vsock {
 	struct conn_bucket buckets[TABLE_BUCKETS];
 	struct conn_list all, ready;
 	unsigned int conn_count, dialing_count;
-	uint32_t pool_bytes;		/* left */
+	uint32_t pool_bytes;		/* left of what all may hold */
 	uint32_t next_host_port;
 
 	struct reply replies[REPLIES];
@@ -138,6 +138,8 @@ void conn_detach(struct conn *c);
 void conn_host_shut(struct conn *c, uint32_t flags);
 /* Nothing of the socket is needed any more. */
 void conn_close_socket(struct conn *c);
+/* c->message, if any, goes back to the pool. */
+void conn_drop_message(struct conn *c);
 /* The socket and the guest agree: streams flow. */
 void conn_open(struct conn *c);
 
@@ -161,7 +163,8 @@ void conn_finish_reading(struct conn *c);
 /* At most len bytes of the stream: as recv(), or -errno. */
 ssize_t conn_read(struct conn *c, struct iovec *iov, unsigned int count,
 		  size_t len);
-/* The next message into c->message: 1, 0 end of file, or -errno. */
+/* The next message into c->message, out of the pool: 1, 0 end of file, or
+ * -errno. */
 int conn_read_message(struct conn *c);
 /* Tells the transport when there is something for it. */
 void vsock_notify(struct vsock *v);

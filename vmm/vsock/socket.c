@@ -242,6 +242,8 @@ int conn_read_message(struct conn *c)
 	}
 	if (n > MESSAGE_MAX)
 		return -EMSGSIZE;
+	if (n > (ssize_t)c->vsock->pool_bytes)
+		return -ENOBUFS;
 	c->message = malloc((size_t)n);
 	if (!c->message)
 		return -ENOMEM;
@@ -253,6 +255,7 @@ int conn_read_message(struct conn *c)
 	}
 	c->message_len = (uint32_t)n;
 	c->message_pos = 0;
+	c->vsock->pool_bytes -= c->message_len;
 	return 1;
 }
 
