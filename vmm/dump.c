@@ -126,14 +126,11 @@ static void done(void *opaque, int ret, const struct error *e)
 	vm_emit(d->vm, VM_EVENT_DUMP_COMPLETED, false, NULL);
 }
 
-static int start(struct vm_dump *d, uint64_t begin, uint64_t len,
-		 struct error *e)
+static int start(struct vm_dump *d, struct error *e)
 {
 	static const struct job_ops ops = { .work = work, .done = done };
-	int ret = collect_memory(d, begin, len, e);
+	int ret = collect_registers(d, e);
 
-	if (!ret)
-		ret = collect_registers(d, e);
 	if (ret)
 		return ret;
 	d->core.parts = d->parts;
@@ -146,23 +143,27 @@ static int start(struct vm_dump *d, uint64_t begin, uint64_t len,
 	return job_start(&d->job, d->vm->loop, &ops, d, e);
 }
 
-static int prepare(struct vm *vm, struct error *e)
+static int prepare(struct vm *vm, const struct vm_dump_params *p,
+		   struct error *e)
 {
+	int ret;
+
 	if (!vm->dump) {
 		vm->dump = calloc(1, sizeof(*vm->dump));
 		if (!vm->dump)
 			return error_set(e, -ENOMEM, "out of memory");
 		vm->dump->vm = vm;
 	}
-	return vm_check_hold(vm, "dump", e);
+	ret = vm_check_hold(vm, "dump", e);
+	return ret ? ret : collect_memory(vm->dump, p->begin, p->len_bytes, e);
 }
 
-/* Nothing has been touched when it fails before the hold. */
+/* Nothing has been touched, the file neither, when it fails before that is open. */
 int vm_dump(struct vm *vm, const struct vm_dump_params *p, struct error *e)
 {
 	struct channel *to = NULL;
 	struct vm_dump *d;
-	int ret = prepare(vm, e);
+	int ret = prepare(vm, p, e);
 
 	if (ret && !p->uri)
 		close(p->fd);
@@ -178,7 +179,7 @@ int vm_dump(struct vm *vm, const struct vm_dump_params *p, struct error *e)
 	}
 	d = vm->dump;
 	d->to = to;
-	ret = start(d, p->begin, p->len_bytes, e);
+	ret = start(d, e);
 	if (ret) {
 		end(d);
 		d->status = (struct vm_dump_status){ .state = VM_DUMP_FAILED,

@@ -69,6 +69,11 @@ def test_a_dump_is_a_core_that_gdb_opens(run, tmp_path):
     assert int(registers["rip"], 16) == rip
     vm.expect("count 4", start=len(vm.out))
 
+    # What cannot be is known before a file is emptied.
+    size = core.stat().st_size
+    assert "no guest memory" in s.reply("dump-guest-memory", paging=False, protocol=f"file:{core}", begin=1 << 40, length=4096)["error"]["desc"]
+    assert core.stat().st_size == size
+
     # A part, to a descriptor, without waiting; a paused VM stays paused.
     s.command("stop")
     s.events.clear()
