@@ -195,36 +195,84 @@ static void test_lock_that_another_has_now_is_refused(void **state)
 	state_writer_deinit(&w);
 }
 
+/* A session with one fid, 7; and so many locks of no file. */
+static int load_forged(const char *path, uint32_t locks)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	int ret;
+
+	state_put_u8(&w, 2);
+	state_put_u32(&w, 8192);
+	state_put_u64(&w, 0);
+	state_put_u32(&w, 1);
+	state_put_u32(&w, 7);
+	state_put_u32(&w, 0);
+	state_put_u8(&w, 0);
+	state_put_u32(&w, 0);
+	state_put_u64(&w, 0);
+	state_put_u64(&w, 0);
+	state_put_bool(&w, true);
+	state_put_string(&w, path);
+	state_put_u32(&w, locks);
+	for (uint32_t i = 0; i < locks; i++) {
+		state_put_u64(&w, 12345);
+		state_put_u32(&w, i);
+		state_put_string(&w, "");
+		state_put_u32(&w, 0);
+	}
+	p9_client_restart(&c);
+	ret = load(&w, w.len_bytes);
+	state_writer_deinit(&w);
+	return ret;
+}
+
 /* A path that leads out, as only a forged state has it. */
 static void test_state_with_a_path_outside_loses_the_fid(void **state)
 {
 	static const char *const paths[] = { "../x", "/etc/passwd",
-					     "dir/../../x", "link/passwd" };
+					     "dir/../../x", "link/passwd",
+					     "dir/../file" };
+	struct p9_test_attr a;
 
 	(void)state;
 	assert_int_equal(symlink("/etc", p9_host_path(&c, "link")), 0);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		struct state_writer w = STATE_WRITER_INIT;
-		struct p9_test_attr a;
-
-		state_put_u8(&w, 2);
-		state_put_u32(&w, 8192);
-		state_put_u64(&w, 0);
-		state_put_u32(&w, 1);
-		state_put_u32(&w, 7);
-		state_put_u32(&w, 0);
-		state_put_u8(&w, 0);
-		state_put_u32(&w, 0);
-		state_put_u64(&w, 0);
-		state_put_u64(&w, 0);
-		state_put_bool(&w, true);
-		state_put_string(&w, paths[i]);
-		state_put_u32(&w, 0);	/* locks */
-		p9_client_restart(&c);
-		assert_int_equal(load(&w, w.len_bytes), 0);
+		assert_int_equal(load_forged(paths[i], 0), 0);
 		assert_int_equal(p9_do_getattr(&c, 7, &a), -ESTALE);
-		state_writer_deinit(&w);
 	}
+	assert_int_equal(load_forged("dir/inner", 0), 0);
+	assert_int_equal(p9_do_getattr(&c, 7, &a), 0);
+}
+
+static void test_state_with_a_name_that_is_not_allowed_loses_the_fid(
+	void **state)
+{
+	static char *const allowed[] = { "dir" };
+	struct p9_test_attr a;
+	struct p9_params p;
+
+	(void)state;
+	p9_client_deinit(&c);
+	p9_client_init(&c, &p);
+	p.allowed = allowed;
+	p.allowed_count = 1;
+	p9_client_start(&c, &p);
+	p9_host_write(&c, "secret", "x");
+	assert_int_equal(mkdir(p9_host_path(&c, "dir"), 0755), 0);
+	assert_int_equal(load_forged("dir", 0), 0);
+	assert_int_equal(p9_do_getattr(&c, 7, &a), 0);
+	assert_int_equal(load_forged("secret", 0), 0);
+	assert_int_equal(p9_do_getattr(&c, 7, &a), -ESTALE);
+	assert_int_equal(load_forged("./secret", 0), 0);
+	assert_int_equal(p9_do_getattr(&c, 7, &a), -ESTALE);
+}
+
+static void test_state_with_more_locks_than_there_can_be_is_refused(
+	void **state)
+{
+	(void)state;
+	assert_int_equal(load_forged("file", 4096), 0);
+	assert_true(load_forged("file", 4097) < 0);
 }
 
 int main(void)
@@ -235,6 +283,8 @@ int main(void)
 		WITH(test_state_cut_anywhere_is_refused),
 		WITH(test_state_of_garbage_is_harmless),
 		WITH(test_state_with_a_path_outside_loses_the_fid),
+		WITH(test_state_with_a_name_that_is_not_allowed_loses_the_fid),
+		WITH(test_state_with_more_locks_than_there_can_be_is_refused),
 		WITH(test_locks_are_taken_again),
 		WITH(test_lock_that_another_has_now_is_refused),
 	};

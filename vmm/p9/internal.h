@@ -18,6 +18,7 @@
 #define P9_MAX_FIDS	(1u << 18)
 #define P9_XATTR_BUDGET	(16u << 20)	/* bytes in all xattr fids together */
 #define P9_PATH_BUDGET	(64u << 20)	/* bytes of the paths of reclaimed files */
+#define P9_MAX_LOCKS	4096u		/* owners × files */
 #define P9_MAX_LOCK_RANGES 4096u	/* of all locks together */
 #define P9_PROC_BYTES	32		/* "/proc/self/fd/2147483647" */
 

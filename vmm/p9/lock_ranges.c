@@ -168,6 +168,9 @@ int p9_locks_load(struct p9_server *s, struct state_reader *r)
 	uint32_t n = state_get_u32(r);
 	int ret = state_reader_error(r);
 
+	/* Each is looked for among all fids. */
+	if (!ret && n > P9_MAX_LOCKS)
+		ret = -EINVAL;
 	while (!ret && n--)
 		ret = load_lock(s, r);
 	return ret;

@@ -15,8 +15,6 @@
 
 #include "p9/internal.h"
 
-#define MAX_LOCKS	4096		/* owners × files */
-
 struct lock_request {
 	uint8_t type;
 	uint64_t start, length;		/* length 0: to the end */
@@ -70,7 +68,7 @@ int p9_lock_add(struct p9_server *s, const struct p9_fid *f,
 	struct p9_lock *l;
 	int ret;
 
-	if (s->lock_count >= MAX_LOCKS || p9_file_room(s))
+	if (s->lock_count >= P9_MAX_LOCKS || p9_file_room(s))
 		return -ENOLCK;
 	l = calloc(1, sizeof(*l));
 	if (!l)

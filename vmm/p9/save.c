@@ -92,7 +92,7 @@ static int load_xattr(struct p9_server *s, struct p9_fid *f,
 	filled = state_get_u32(r);
 	size = state_get_u32(r);
 	ret = state_reader_error(r);
-	if (!ret && filled > size)
+	if (!ret && (filled > size || (writing && p9_xattr_hidden(s, name))))
 		ret = -EINVAL;
 	if (!ret)
 		ret = p9_xattr_alloc(s, size, &x);
@@ -108,13 +108,40 @@ static int load_xattr(struct p9_server *s, struct p9_fid *f,
 	return state_reader_error(r);
 }
 
+/*
+ * False: the guest could not walk there. Nothing leads up in a path of ours, and
+ * only some names of the root may be for the guest.
+ */
+static bool is_for_guest(struct p9_server *s, const char *path)
+{
+	char name[P9_NAME_BYTES];
+	bool first = true;
+
+	for (; *path; path += strspn(path, "/"), first = false) {
+		size_t len = strcspn(path, "/");
+
+		if (len >= sizeof(name))
+			return false;
+		memcpy(name, path, len);
+		name[len] = '\0';
+		path += len;
+		if (!strcmp(name, "..") ||
+		    (first && s->root && !p9_name_visible(s, s->root, name)))
+			return false;
+	}
+	return true;
+}
+
 /* Fails only for want of memory: else the file is one that is lost. */
 static int open_saved(struct p9_server *s, const struct fid_state *fs,
 		      struct p9_file **out)
 {
 	struct p9_file *file, *open = NULL;
 	struct statx st;
-	int fd = fs->there ? p9_open_path(s, fs->path) : -ESTALE, ret;
+	int fd = -ESTALE, ret;
+
+	if (fs->there && is_for_guest(s, fs->path))
+		fd = p9_open_path(s, fs->path);
 
 	if (fd >= 0 && !p9_stat(s, fd, false, &st) &&
 	    p9_qid_bind(s, &st, fs->qid_path))
