@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "snapshot_internal.h"
 
@@ -14,17 +13,20 @@
 static int try_base(struct saved_vm *s, const char *path, unsigned int depth,
 		    struct error *e)
 {
+	/* Paths that are each relative to the last would grow with the chain. */
+	char *real = realpath(path, NULL);
 	int ret;
 
-	if (access(path, F_OK))
+	if (!real)
 		return NOTHING;
-	ret = saved_vm_open_at(&s->base, path, depth + 1, s->identity.base_id,
+	ret = saved_vm_open_at(&s->base, real, depth + 1, s->identity.base_id,
 			       e);
+	free(real);
 	if (ret == SAVED_ANOTHER)
 		error_config(e, -EINVAL, "%s: section '%s': its base %s is "
 			     "another save than the one that it was made from",
 			     s->path, TAG_SAVE, path);
-	else if (ret)
+	else if (ret && !depth)
 		error_prefix(e, ret, "the base of %s", s->path);
 	return ret;
 }
@@ -43,8 +45,8 @@ int saved_vm_open_base(struct saved_vm *s, unsigned int depth, struct error *e)
 	if (!s->identity.is_diff)
 		return 0;
 	if (depth + 1 >= SAVED_MAX_LAYERS)
-		return error_config(e, -E2BIG, "%s: builds on more than %d "
-				    "saves: merge some", s->path,
+		return error_config(e, -E2BIG, "%s: the chain that it is in has "
+				    "more than %d saves: merge some", s->path,
 				    SAVED_MAX_LAYERS);
 	if (saved_vm_beside(s, s->identity.base_relative, &path))
 		return error_set(e, -ENOMEM, "out of memory");
