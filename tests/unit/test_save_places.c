@@ -17,6 +17,8 @@
 #include "save/files.h"
 #include "save/state_file.h"
 
+#define MAGIC "MOTESAVE"
+
 static char top[] = "/tmp/test-places-XXXXXX";
 
 static int enter(void **state)
@@ -55,6 +57,7 @@ static int save(const struct save_places *p, uint8_t id, bool commit,
 	const uint8_t ids[SAVE_FILES_ID_BYTES] = { id };
 	struct save_files *f;
 	struct error e;
+	char text[4200];
 	int fd, ret = save_files_create(&f, p, ids, &e);
 
 	if (ret)
@@ -64,7 +67,8 @@ static int save(const struct save_places *p, uint8_t id, bool commit,
 	assert_int_equal(pwrite(fd, &id, 1, 0), 1);
 	close(fd);
 	strcpy(name, save_files_memory_name(f));
-	assert_int_equal(save_files_write(f, "state", name, strlen(name), &e),
+	snprintf(text, sizeof(text), MAGIC "%s", name);
+	assert_int_equal(save_files_write(f, "state", text, strlen(text), &e),
 			 0);
 	assert_int_equal(save_files_write(f, "config.json", "{}", 2, &e), 0);
 	if (commit)
@@ -81,7 +85,7 @@ static void assert_holds(const char *path, uint8_t id)
 	int fd = open(path, O_RDONLY);
 
 	assert_true(fd >= 0);
-	assert_true(read(fd, name, sizeof(name) - 1) > 0);
+	assert_true(pread(fd, name, sizeof(name) - 1, strlen(MAGIC)) > 0);
 	close(fd);
 	fd = open(name, O_RDONLY);
 	assert_true(fd >= 0);
@@ -181,6 +185,26 @@ static void test_memory_goes_when_its_state_finds_no_place(void **state)
 	}
 }
 
+static void test_what_is_no_state_is_left_alone(void **state)
+{
+	const struct save_places p = { .state_path = "s/state" };
+	char name[4096];
+
+	(void)state;
+	assert_int_equal(mkfifo("s/state", 0600), 0);
+	assert_int_equal(save(&p, 1, true, name), -EEXIST);
+	assert_int_equal(unlink("s/state"), 0);
+	assert_int_equal(symlink("/dev/null", "s/state"), 0);
+	assert_int_equal(save(&p, 1, true, name), -EEXIST);
+	assert_int_equal(unlink("s/state"), 0);
+	assert_int_equal(system("echo precious >s/state"), 0);
+	assert_int_equal(save(&p, 1, true, name), -EEXIST);
+	assert_int_equal(entries("s"), 1);
+	assert_int_equal(system("grep -q precious s/state && : >s/state"), 0);
+	assert_int_equal(save(&p, 1, true, name), 0);
+	assert_holds("s/state", 1);
+}
+
 static void test_one_save_at_a_time(void **state)
 {
 	const struct save_places p = { .memory_path = "m/mem",
@@ -273,6 +297,7 @@ int main(void)
 		T(test_places_that_are_not_named),
 		T(test_places_that_cannot_be),
 		T(test_memory_goes_when_its_state_finds_no_place),
+		T(test_what_is_no_state_is_left_alone),
 		T(test_one_save_at_a_time),
 		T(test_memory_that_only_the_dead_named_goes),
 	};

@@ -149,12 +149,40 @@ static int open_memory(struct save_files *f, const struct save_places *p,
 	return place_create(&f->memory, e);
 }
 
+/* Not to take away what is not a state: an empty file may be there. */
+static int check_old_state(const struct place *p, struct error *e)
+{
+	int fd = openat(p->parent_fd, p->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char magic[8] = "";
+	ssize_t n = 0;
+	struct stat st;
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || fstat(fd, &st) ||
+	    (S_ISREG(st.st_mode) && (n = read(fd, magic, sizeof(magic))) < 0)) {
+		int ret = error_errno(e, -errno, "state-path %s/%s", p->parent,
+				      p->name);
+
+		if (fd >= 0)
+			close(fd);
+		return ret;
+	}
+	close(fd);
+	if (S_ISREG(st.st_mode) && (!n || !memcmp(magic, "MOTESAVE", 8)))
+		return 0;
+	return error_config(e, -EEXIST, "state-path %s/%s: neither empty nor a "
+			    "saved VM's", p->parent, p->name);
+}
+
 static int open_state(struct save_files *f, const struct save_places *p,
 		      struct error *e)
 {
 	char path[PATH_MAX];
 	int ret = place_open(&f->state, "state-path", p->state_path, "", e);
 
+	if (!ret)
+		ret = check_old_state(&f->state, e);
 	if (!ret)
 		ret = place_lock(&f->state, e);
 	if (!ret) {

@@ -21,7 +21,8 @@ struct save_places {
 	const char *directory;		/* or NULL, with a state_path */
 	const char *memory_path;	/* NULL: in the directory, or beside the
 					 * state: its name and ".memory" */
-	const char *state_path;		/* NULL: in the directory */
+	/* A new file, an empty one, or an earlier state; NULL: in the directory. */
+	const char *state_path;
 	/* The memory file of the save that is replaced, or NULL: removed after
 	 * that, if it is one of these generations. */
 	const char *old_memory;
