@@ -106,6 +106,17 @@ static int override_disk(struct vm_config *c, size_t count,
 	int ret;
 
 	if (is_root(c, ROOTFS_DISK, given->id)) {
+		const struct config_disk root = {
+			.id = given->id, .format = given->format,
+			.readonly = c->rootfs.readonly, .queues = 1,
+		};
+
+		ret = check_disk(&root, given, e);
+		if (!ret && (given->direct || given->no_flush))
+			ret = fixed("--disk", given->id, given->direct ?
+				    "direct" : "flush", e);
+		if (ret)
+			return ret;
 		move_path(&c->rootfs.path, &given->path);
 		return 0;
 	}
@@ -129,6 +140,8 @@ static int override_pmem(struct vm_config *c, size_t count,
 	int ret;
 
 	if (is_root(c, ROOTFS_PMEM, given->id)) {
+		if (given->readonly && !c->rootfs.readonly)
+			return fixed("--pmem", given->id, "readonly", e);
 		move_path(&c->rootfs.path, &given->path);
 		return 0;
 	}
