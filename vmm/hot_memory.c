@@ -149,6 +149,17 @@ int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e)
 	return 0;
 }
 
+void hot_memory_close(struct hot_memory *h)
+{
+	for (unsigned int i = 0; i < h->slots; i++) {
+		guest_mem_remove(h->mem, h->slot_base[i]);
+		kvm_set_memory(h->kvm, h->first_slot + i, 0, h->slot_base[i], 0,
+			       ram_host(h->ram, 0));
+	}
+	h->slots = 0;
+	h->open_bytes = 0;
+}
+
 int hot_memory_map(struct hot_memory *h, int fd, uint64_t offset,
 		   uint64_t len_bytes, struct error *e)
 {

@@ -49,6 +49,9 @@ uint64_t hot_memory_open_bytes(const struct hot_memory *h);
 /* Makes at least so much of it reachable. -EINVAL: more than there is. */
 int hot_memory_open(struct hot_memory *h, uint64_t bytes, struct error *e);
 
+/* Nothing of it can be reached any more; it may be opened again. */
+void hot_memory_close(struct hot_memory *h);
+
 /* The pages between two offsets, in what is open, are empty again. Any thread. */
 void hot_memory_clear(const struct hot_memory *h, uint64_t offset,
 		      uint64_t len_bytes);

@@ -58,22 +58,6 @@ int migration_get(struct vm *vm, struct vm_migration **out, struct error *e)
 	return 0;
 }
 
-void migration_set_parts(struct vm_migration *m)
-{
-	struct ram_part ram[RAM_MAX_RANGES];
-
-	m->part_count = ram_parts(m->vm->ram, ram);
-	m->info.total = 0;
-	for (size_t i = 0; i < m->part_count; i++) {
-		m->parts[i] = (struct stream_part){
-			.host = ram[i].host,
-			.len_bytes = ram[i].len_bytes,
-			.zeros = ram[i].anonymous && !m->started,
-		};
-		m->info.total += ram[i].len_bytes;
-	}
-}
-
 void migration_set_status(struct vm_migration *m,
 			  enum vm_migrate_status status)
 {

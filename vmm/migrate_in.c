@@ -16,6 +16,8 @@ static void fail(struct vm_migration *m, int ret, struct error *e)
 {
 	if (m->info.status != VM_MIGRATE_CANCELLING)
 		log_error("migrate-incoming: %s", e->text);
+	if (!m->broken)
+		migration_drop_memory(m);
 	migration_end(m, ret, e);
 }
 
@@ -117,7 +119,11 @@ static int check(struct vm_migration *m, struct error *e)
 		ret = check_config(m->vm, &c, e);
 	config_deinit(&c);
 	if (!ret)
+		ret = saved_vm_check_cpus(m->saved, &m->vm->config->cpus, e);
+	if (!ret)
 		ret = check_devices(m->vm, m->saved, e);
+	if (!ret)
+		ret = vm_ports_check(m->vm, m->saved, e);
 	return ret ? ret : check_memory(m, e);
 }
 
@@ -216,9 +222,10 @@ static void state_done(void *opaque, int ret, const struct error *from)
 		ret = error_set(&e, -ECANCELED, "cancelled");
 	if (!ret)
 		ret = check(m, &e);
+	if (!ret)
+		ret = migration_make_memory(m, &e);
 	if (!ret) {
-		if (!m->header.shared)
-			migration_set_parts(m);
+		migration_set_parts(m);
 		m->started = true;
 		ret = migration_work(m, &ops, &e);
 	}

@@ -6,11 +6,15 @@
 #include <stdatomic.h>
 
 #include "job.h"
+#include "hot_memory.h"
 #include "migrate.h"
 #include "save/stream.h"
 #include "vm_internal.h"
 
 struct saved_vm;
+
+#define STREAM_MAX_PARTS (RAM_MAX_RANGES + HOT_MEMORY_MAX_ROOMS + \
+			  CONFIG_MAX_DIMMS)
 
 struct vm_migration {
 	struct vm *vm;
@@ -23,19 +27,28 @@ struct vm_migration {
 	struct channel *channel;
 	struct stream_header header;
 	uint8_t *state;			/* malloc()ed */
-	struct stream_part parts[RAM_MAX_RANGES];
-	size_t part_count;		/* 0: RAM is not in the stream */
+	struct stream_part parts[STREAM_MAX_PARTS];
+	size_t part_count;
 	_Atomic uint64_t sent;
 	struct saved_vm *saved;		/* what came in */
 
 	bool started;			/* something has come in before */
+	bool memory_made;		/* migration_make_memory() */
 	bool broken;			/* a part of it was loaded */
 };
 
 /* Made at the first use. */
 int migration_get(struct vm *vm, struct vm_migration **out, struct error *e);
-/* All RAM is to be moved. */
+/*
+ * migrate_memory.c. All memory that the VM has now is to be moved, but RAM that
+ * both share.
+ */
 void migration_set_parts(struct vm_migration *m);
+/* What was added to the RAM of m->saved, which was checked, is added here. What
+ * fails leaves none. */
+int migration_make_memory(struct vm_migration *m, struct error *e);
+/* And is gone again; no-op when it was not. */
+void migration_drop_memory(struct vm_migration *m);
 void migration_set_status(struct vm_migration *m,
 			  enum vm_migrate_status status);
 /* From opening the channel, which is the migration's now, on. */

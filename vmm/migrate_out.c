@@ -51,10 +51,6 @@ static int check(const struct vm *vm, struct error *e)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "migrate: the VM is %s",
 				       vm_state_name(vm->state));
-	if (vm_memory_added(vm))
-		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
-				       "migrate: a VM to which memory was added "
-				       "cannot be sent");
 	return vm_check_hold(vm, "migrate", e);
 }
 
@@ -85,6 +81,7 @@ static int start(struct vm_migration *m, const char *config, struct error *e)
 	int ret;
 
 	vm_cpus_take_ejected(vm);
+	vm_dimms_take_ejected(vm);
 	/* What it has asked for would be lost over there. */
 	if (atomic_load(&vm->requests))
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
@@ -98,8 +95,7 @@ static int start(struct vm_migration *m, const char *config, struct error *e)
 	ret = encode(m, config, e);
 	if (ret)
 		return ret;
-	if (!m->header.shared)
-		migration_set_parts(m);
+	migration_set_parts(m);
 	ret = migration_work(m, &ops, e);
 	if (!ret)
 		migration_set_status(m, VM_MIGRATE_ACTIVE);

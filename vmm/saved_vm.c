@@ -382,8 +382,8 @@ const char *saved_vm_config(const struct saved_vm *s)
 }
 
 /* vCPU 0 is always there, and where none can come or go, all are. */
-static int check_vcpus(const struct saved_vm *s, const struct config_cpus *c,
-		       struct error *e)
+int saved_vm_check_cpus(const struct saved_vm *s, const struct config_cpus *c,
+			struct error *e)
 {
 	uint32_t count = 0;
 
@@ -431,7 +431,7 @@ int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 	int ret = check_memory(s, &c->memory, e);
 
 	if (!ret)
-		ret = check_vcpus(s, &c->cpus, e);
+		ret = saved_vm_check_cpus(s, &c->cpus, e);
 	if (ret)
 		return ret;
 	saved_device_place_pmems(s->devices, s->device_count, c);

@@ -110,6 +110,10 @@ int saved_vm_from_state(struct saved_vm **out, const uint8_t *data,
 /* saved_mems.c: s->mems. stream: there is no section `memory`. */
 int saved_mems_read(struct saved_vm *s, bool stream, struct error *e);
 
+/* Are there as many vCPUs as such a VM can have? */
+int saved_vm_check_cpus(const struct saved_vm *s, const struct config_cpus *c,
+			struct error *e);
+
 /* What went wrong with a section; ret is negative, returned. */
 int saved_vm_section_error(const struct saved_vm *s, const char *tag,
 			   uint32_t instance, int ret, struct error *e);

@@ -346,11 +346,13 @@ static int create_vcpus(struct vm *vm, struct error *e)
 		.opaque = vm,
 	};
 
-	/* Of a saved VM others than it starts with may be there. */
+	/* Of a saved VM, or one that comes in, others than it starts with may
+	 * be there. */
+	bool first = vm->saved || vm->config->incoming != INCOMING_OFF;
+
 	return vcpus_create(&vm->vcpus, &vm->kvm, vm->model,
-			    vm->saved ? 1 : vm->config->cpus.count,
-			    vm->config->cpus.max,
-			    vm->pio, vm->mmio, &owner, e);
+			    first ? 1 : vm->config->cpus.count,
+			    vm->config->cpus.max, vm->pio, vm->mmio, &owner, e);
 }
 
 int vm_load(struct vm *vm, struct error *e)

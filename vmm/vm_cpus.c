@@ -17,10 +17,14 @@
 
 static int check_state(const struct vm *vm, struct error *e)
 {
-	if (vm->state != VM_SHUTDOWN)
-		return 0;
-	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
-			       "the VM has ended");
+	if (vm->state == VM_SHUTDOWN)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "the VM has ended");
+	/* What comes in says which there are. */
+	if (vm->state == VM_INMIGRATE)
+		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+				       "the VM has not come in yet");
+	return 0;
 }
 
 /* A boot vCPU's name is not kept anywhere. */

@@ -83,8 +83,8 @@ static void read_stream(int fd)
 	uint8_t *ram[] = { aligned_alloc(PAGE, 2 * MIB + PAGE),
 			   aligned_alloc(PAGE, 3 * PAGE) };
 	struct stream_part parts[] = {
-		{ memset(ram[0], 1, 2 * MIB + PAGE), 2 * MIB + PAGE, false },
-		{ memset(ram[1], 0, 3 * PAGE), 3 * PAGE, true },
+		{ memset(ram[0], 1, 2 * MIB + PAGE), 2 * MIB + PAGE, false, false },
+		{ memset(ram[1], 0, 3 * PAGE), 3 * PAGE, true, false },
 	};
 	struct stream_header h;
 	uint8_t *state = NULL;

@@ -99,6 +99,29 @@ static void test_hot_memory_opens_as_far_as_is_asked(void **state)
 	}
 }
 
+/* As where nothing has come in yet; it can be opened otherwise then. */
+static void test_hot_memory_closes_and_opens_again(void **state)
+{
+	struct guest_mem *m;
+	struct hot_memory *h;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(guest_mem_create(&m), 0);
+	h = make(m, 1024 * MIB, false);
+	assert_int_equal(hot_memory_open(h, 128 * MIB, &e), 0);
+	assert_int_equal(hot_memory_open(h, 256 * MIB, &e), 0);
+	hot_memory_close(h);
+	assert_int_equal(mock.calls, 4);
+	assert_int_equal(mock.len, 0);
+	assert_false(guest_mem_valid(m, BASE, 1));
+	assert_true(!hot_memory_open_bytes(h));
+	assert_int_equal(hot_memory_open(h, 384 * MIB, &e), 0);
+	assert_true(guest_mem_valid(m, BASE, 384 * MIB));
+	hot_memory_destroy(h);
+	guest_mem_destroy(m);
+}
+
 /* What was in it when the VM was saved does not come back by a reset. */
 static void test_hot_memory_of_a_saved_vm_is_empty_after_a_reset(void **state)
 {
@@ -175,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hot_memory_room_is_rounded_up),
 		cmocka_unit_test(test_hot_memory_opens_as_far_as_is_asked),
+		cmocka_unit_test(test_hot_memory_closes_and_opens_again),
 		cmocka_unit_test(
 			test_hot_memory_of_a_saved_vm_is_empty_after_a_reset),
 		cmocka_unit_test(test_hot_memory_failure_changes_nothing),

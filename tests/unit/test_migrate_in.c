@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: migrate migrate_in job loop save/stream save/channel save/command save/machine_x86 save/crc32c% state error */
+/* LINK: migrate migrate_in migrate_memory job loop save/stream save/channel save/command save/machine_x86 save/crc32c% state error */
 /* Receiving a VM: what it is made from is not; what is looked at first is. */
 #include "unit.h"
 
@@ -29,6 +29,10 @@ static struct {
 	unsigned int bits;		/* that loading the CPU gives */
 	int load_error;
 	unsigned int loaded;
+	uint64_t open_bytes;		/* of a room that the VM has over there */
+	uint64_t open;			/* and here; after the RAM */
+	unsigned int quiet;		/* devices are */
+	bool no_dimms;
 	char dir[32], path[48], uri[64];
 } f;
 
@@ -168,6 +172,106 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
 	return 1;
 }
 
+/* ---- memory that was added ----------------------------------------------------- */
+
+unsigned int dimms_parts(const struct dimms *d, struct ram_part *parts)
+{
+	(void)d;
+	(void)parts;
+	return 0;
+}
+
+struct dimm *dimms_at(const struct dimms *d, unsigned int slot)
+{
+	(void)d;
+	(void)slot;
+	return NULL;
+}
+
+void dimms_remove(struct dimms *d, struct dimm *dimm)
+{
+	(void)d;
+	(void)dimm;
+}
+
+struct hotplug *board_mem_hotplug(struct board *b)
+{
+	(void)b;
+	return NULL;
+}
+
+void hotplug_gone(struct hotplug *h, unsigned int unit)
+{
+	(void)h;
+	(void)unit;
+}
+
+unsigned int hot_memory_parts(const struct hot_memory *h,
+			      struct ram_part *parts)
+{
+	(void)h;
+	parts[0] = (struct ram_part){ .host = f.ram + 2 * RAM_BYTES,
+				      .anonymous = true };
+	return f.open != 0;
+}
+
+uint64_t hot_memory_open_bytes(const struct hot_memory *h)
+{
+	(void)h;
+	return f.open;
+}
+
+void hot_memory_close(struct hot_memory *h)
+{
+	(void)h;
+	assert_int_equal(f.quiet, 1);
+	f.open = 0;
+}
+
+void devices_begin_memory(struct devices *d)
+{
+	(void)d;
+	f.quiet++;
+}
+
+void devices_end_memory(struct devices *d)
+{
+	(void)d;
+	f.quiet--;
+}
+
+int vm_mems_load(struct vm *vm, struct error *e)
+{
+	(void)e;
+	assert_int_equal(f.quiet, 1);
+	assert_non_null(vm->saved);
+	f.open = f.open_bytes;
+	return 0;
+}
+
+int snapshot_load_dimms(struct vm *vm, struct error *e)
+{
+	(void)vm;
+	return f.no_dimms ? error_config(e, -EPROTO, "section 'dimms'") : 0;
+}
+
+int vm_ports_check(struct vm *vm, const struct saved_vm *s, struct error *e)
+{
+	(void)vm;
+	(void)s;
+	(void)e;
+	return 0;
+}
+
+int saved_vm_check_cpus(const struct saved_vm *s, const struct config_cpus *c,
+			struct error *e)
+{
+	(void)s;
+	(void)c;
+	(void)e;
+	return 0;
+}
+
 /* ---- the tests --------------------------------------------------------------- */
 
 static void ignore(void *opaque, uint64_t ram_bytes, uint64_t sent_bytes)
@@ -186,14 +290,17 @@ static int content(void *opaque)
 static void make_stream(bool running, bool shared)
 {
 	struct stream_header h = { running, shared, 5 };
-	struct stream_part part = { f.sent, RAM_BYTES, true };
+	struct stream_part parts[] = {
+		{ f.sent, RAM_BYTES, true, shared },
+		{ f.ram + 3 * RAM_BYTES, f.open_bytes, true, false },
+	};
 	struct channel *c;
 	struct error e;
 
 	assert_int_equal(channel_open(&c, f.uri, CHANNEL_OUT, &e), 0);
 	assert_int_equal(stream_write_header(c, &h, (const uint8_t *)"state"),
 			 0);
-	assert_int_equal(stream_write_memory(c, &part, shared ? 0 : 1, ignore,
+	assert_int_equal(stream_write_memory(c, parts, 2, ignore,
 					     content, NULL), 0);
 	assert_int_equal(channel_finish(c, 0, &e), 0);
 	channel_close(c);
@@ -218,7 +325,7 @@ static int setup(void **state)
 	f.saved_count = 1;
 	f.bits = 40;
 	assert_int_equal(loop_create(&f.vm.loop), 0);
-	f.ram = mmap(NULL, 2 * RAM_BYTES, PROT_READ | PROT_WRITE,
+	f.ram = mmap(NULL, 4 * RAM_BYTES, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	f.sent = f.ram + RAM_BYTES;
 	memset(f.sent + 4096, 7, 10000);
@@ -235,7 +342,7 @@ static int teardown(void **state)
 	(void)state;
 	vm_migration_deinit(&f.vm);
 	loop_destroy(f.vm.loop);
-	munmap(f.ram, 2 * RAM_BYTES);
+	munmap(f.ram, 4 * RAM_BYTES);
 	unlink(f.path);
 	return rmdir(f.dir);
 }
@@ -340,6 +447,40 @@ static void test_incoming_without_ram_needs_a_file_of_it(void **state)
 	assert_int_equal(f.ram[77], 5);
 }
 
+/* It is made before it comes, and goes again when it does not. */
+static void test_incoming_memory_that_was_added_is_made(void **state)
+{
+	struct error e;
+
+	(void)state;
+	f.vm.hot_memory = f.vm.mems[0].memory = (struct hot_memory *)&f;
+	f.open = 1 << 20;
+	f.open_bytes = 2 << 20;
+	memset(f.ram + 3 * RAM_BYTES, 9, 4096);
+	make_stream(true, false);
+	f.no_dimms = true;
+	expect_refused("section 'dimms'");
+	assert_int_equal(f.open, 0);
+	f.no_dimms = false;
+	/* Without its end. */
+	assert_int_equal(truncate(f.path, 4 * 4096), 0);
+	assert_int_equal(received().status, VM_MIGRATE_FAILED);
+	assert_int_equal(f.open, 0);
+	assert_null(f.vm.saved);
+
+	make_stream(true, true);
+	f.config.memory.path = (char *)"ram";
+	assert_int_equal(vm_migrate_set_capabilities(&f.vm,
+			 &(struct vm_migrate_capabilities){ true, true }, &e),
+			 0);
+	f.ram[77] = 5;
+	assert_int_equal(received().status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(f.ram[77], 5);
+	assert_int_equal(f.open, 2 << 20);
+	assert_memory_equal(f.ram + 2 * RAM_BYTES, f.ram + 3 * RAM_BYTES,
+			    2 << 20);
+}
+
 static void test_incoming_half_loaded_is_no_vm(void **state)
 {
 	struct error e;
@@ -372,6 +513,7 @@ int main(void)
 		TEST(test_incoming_vm_is_paused_where_it_is_to_be),
 		TEST(test_incoming_other_vm_is_refused_by_what_differs),
 		TEST(test_incoming_without_ram_needs_a_file_of_it),
+		TEST(test_incoming_memory_that_was_added_is_made),
 		TEST(test_incoming_half_loaded_is_no_vm),
 		TEST(test_incoming_was_not_asked_for),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: migrate migrate_out vm_hold job loop save/stream save/channel save/command save/state_file save/machine_x86 save/crc32c% state error */
+/* LINK: migrate migrate_out migrate_memory vm_hold job loop save/stream save/channel save/command save/state_file save/machine_x86 save/crc32c% state error */
 /* Sending a VM of which there is nothing but its RAM. */
 #include "unit.h"
 
@@ -23,6 +23,7 @@ static struct {
 	uint8_t *ram;
 	const char *shared_file;
 	bool unsavable;
+	uint64_t added_bytes;		/* a DIMM's, behind the RAM */
 	unsigned int released, events;
 	enum vm_migrate_status last;
 	char dir[32], path[48], uri[64];
@@ -105,10 +106,98 @@ const char *ram_shared_file(const struct ram *r)
 	return f.shared_file;
 }
 
-bool vm_memory_added(const struct vm *vm)
+unsigned int dimms_parts(const struct dimms *d, struct ram_part *parts)
+{
+	(void)d;
+	parts[0] = (struct ram_part){ .host = f.ram + (8 << 20),
+				      .len_bytes = f.added_bytes };
+	return f.added_bytes != 0;
+}
+
+void vm_dimms_take_ejected(struct vm *vm)
 {
 	(void)vm;
-	return false;
+}
+
+/* ---- only where something comes in ------------------------------------------- */
+
+unsigned int hot_memory_parts(const struct hot_memory *h,
+			      struct ram_part *parts)
+{
+	(void)h;
+	(void)parts;
+	fail();
+	return 0;
+}
+
+uint64_t hot_memory_open_bytes(const struct hot_memory *h)
+{
+	(void)h;
+	fail();
+	return 0;
+}
+
+void hot_memory_close(struct hot_memory *h)
+{
+	(void)h;
+	fail();
+}
+
+struct dimm *dimms_at(const struct dimms *d, unsigned int slot)
+{
+	(void)d;
+	(void)slot;
+	fail();
+	return NULL;
+}
+
+void dimms_remove(struct dimms *d, struct dimm *dimm)
+{
+	(void)d;
+	(void)dimm;
+	fail();
+}
+
+struct hotplug *board_mem_hotplug(struct board *b)
+{
+	(void)b;
+	fail();
+	return NULL;
+}
+
+void hotplug_gone(struct hotplug *h, unsigned int unit)
+{
+	(void)h;
+	(void)unit;
+	fail();
+}
+
+void devices_begin_memory(struct devices *d)
+{
+	(void)d;
+	fail();
+}
+
+void devices_end_memory(struct devices *d)
+{
+	(void)d;
+	fail();
+}
+
+int vm_mems_load(struct vm *vm, struct error *e)
+{
+	(void)vm;
+	(void)e;
+	fail();
+	return 0;
+}
+
+int snapshot_load_dimms(struct vm *vm, struct error *e)
+{
+	(void)vm;
+	(void)e;
+	fail();
+	return 0;
 }
 
 void vm_cpus_take_ejected(struct vm *vm)
@@ -137,7 +226,7 @@ static int setup(void **state)
 	f.vm.state = VM_RUNNING;
 	f.vm.request_watch.fd = -1;
 	assert_int_equal(loop_create(&f.vm.loop), 0);
-	f.ram = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE,
+	f.ram = mmap(NULL, 12 << 20, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	f.ram[5 << 20] = 1;
 	strcpy(f.dir, "/tmp/mote-migrate-XXXXXX");
@@ -152,7 +241,7 @@ static int teardown(void **state)
 	(void)state;
 	vm_migration_deinit(&f.vm);
 	loop_destroy(f.vm.loop);
-	munmap(f.ram, 8 << 20);
+	munmap(f.ram, 12 << 20);
 	unlink(f.path);
 	return rmdir(f.dir);
 }
@@ -203,6 +292,30 @@ static void test_migrate_without_shared_ram_makes_a_template(void **state)
 	assert_int_equal(info.status, VM_MIGRATE_COMPLETED);
 	assert_int_equal(info.total, 0);
 	assert_true(f.vm.is_template);
+}
+
+/* What was added is nobody's file. */
+static void test_migrate_sends_memory_that_was_added(void **state)
+{
+	const struct vm_migrate_capabilities c = { .ignore_shared = true,
+						   .events = true };
+	struct vm_migrate_info info;
+	struct error e;
+
+	(void)state;
+	f.added_bytes = 4 << 20;
+	memset(f.ram + (9 << 20), 5, 8192);
+	info = sent(f.uri);
+	assert_int_equal(info.status, VM_MIGRATE_COMPLETED);
+	assert_int_equal(info.total, 12 << 20);
+	assert_true(info.sent > 3 * 4096 && info.sent < 4 * 4096);
+	f.vm.state = VM_RUNNING;
+	assert_int_equal(vm_migrate_set_capabilities(&f.vm, &c, &e), 0);
+	f.shared_file = "ram";
+	info = sent(f.uri);
+	assert_int_equal(info.total, 4 << 20);
+	assert_int_equal(info.done, 4 << 20);
+	assert_true(info.sent > 2 * 4096 && info.sent < 3 * 4096);
 }
 
 static void test_migrate_that_fails_changes_nothing(void **state)
@@ -290,6 +403,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_migrate_sent_vm_is_paused),
 		TEST(test_migrate_without_shared_ram_makes_a_template),
+		TEST(test_migrate_sends_memory_that_was_added),
 		TEST(test_migrate_that_fails_changes_nothing),
 		TEST(test_migrate_cancelled_changes_nothing),
 		TEST(test_migrate_without_all_memory_has_no_end),

@@ -32,7 +32,7 @@ static int setup(void **state)
 		uint64_t at = i ? 3 * MIB : 0;
 
 		parts[i] = (struct stream_part){ ram + at, i ? RAM_BYTES - at :
-							     3 * MIB, true };
+							     3 * MIB, true, false };
 		copies[i] = parts[i];
 		copies[i].host = copy + at;
 	}
@@ -68,6 +68,11 @@ static int content(void *opaque)
 	return 0;
 }
 
+static uint64_t sent_bytes(const struct stream_part *p)
+{
+	return (p[0].elsewhere ? 0 : p[0].len_bytes) + p[1].len_bytes;
+}
+
 /* The stream's bytes, malloc()ed. */
 static uint8_t *written(size_t *len, bool shared)
 {
@@ -86,7 +91,7 @@ static uint8_t *written(size_t *len, bool shared)
 	assert_int_equal(channel_finish(c, 0, &e), 0);
 	channel_close(c);
 	*len = (size_t)lseek(fd, 0, SEEK_END);
-	assert_int_equal(m.ram, shared ? 0 : RAM_BYTES);
+	assert_int_equal(m.ram, shared ? 0 : sent_bytes(parts));
 	assert_true(m.sent <= *len);
 	data = malloc(*len);
 	assert_int_equal(pread(fd, data, *len, 0), *len);
@@ -124,7 +129,7 @@ static int read_stream(const uint8_t *data, size_t len, bool *shared,
 	if (ret != -EBADMSG)
 		ret = channel_finish(c, ret, e);
 	if (!ret)
-		assert_int_equal(m.ram, h.shared ? 0 : RAM_BYTES);
+		assert_int_equal(m.ram, h.shared ? 0 : sent_bytes(copies));
 	channel_close(c);
 	free(s);
 	close(fd);
@@ -166,6 +171,32 @@ static void test_stream_without_memory_touches_none(void **state)
 	for (size_t i = 0; i < RAM_BYTES; i++)
 		if (copy[i] != 9)
 			fail_msg("byte %zu was changed", i);
+	free(data);
+}
+
+/* One that both sides have in a file: the parts keep their numbers. */
+static void test_stream_leaves_out_what_is_elsewhere(void **state)
+{
+	struct error e;
+	uint8_t *data;
+	size_t len, all;
+
+	(void)state;
+	free(written(&all, false));
+	memset(copy, 9, RAM_BYTES);
+	copies[1].zeros = false;
+	parts[0].elsewhere = copies[0].elsewhere = true;
+	data = written(&len, false);
+	assert_true(len < all);
+	assert_int_equal(read_stream(data, len, NULL, &e), 0);
+	for (size_t i = 0; i < 3 * MIB; i++)
+		assert_int_equal(copy[i], 9);
+	assert_memory_equal(copy + 3 * MIB, ram + 3 * MIB, RAM_BYTES - 3 * MIB);
+	free(data);
+	/* Of it nothing is taken. */
+	parts[0].elsewhere = false;
+	data = written(&len, false);
+	assert_int_equal(read_stream(data, len, NULL, &e), -EBADMSG);
 	free(data);
 }
 
@@ -278,6 +309,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_stream_brings_memory_back),
 		TEST(test_stream_without_memory_touches_none),
+		TEST(test_stream_leaves_out_what_is_elsewhere),
 		TEST(test_stream_every_flipped_bit_is_found),
 		TEST(test_stream_truncated_anywhere_is_refused),
 		TEST(test_stream_of_a_liar_is_refused),

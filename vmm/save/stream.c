@@ -63,6 +63,12 @@ static uint64_t chunks_of(const struct stream_part *part)
 	return (part->len_bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
 }
 
+/* Of it in the stream. */
+static uint64_t chunks_in(const struct stream_part *part)
+{
+	return part->elsewhere ? 0 : chunks_of(part);
+}
+
 /* ---- writing -------------------------------------------------------------- */
 
 /* Ends a block with its checksum and sends it. */
@@ -152,7 +158,7 @@ int stream_write_memory(struct channel *c, const struct stream_part *parts,
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < count; i++)
-		for (uint64_t k = 0; !ret && k < chunks_of(&parts[i]); k++) {
+		for (uint64_t k = 0; !ret && k < chunks_in(&parts[i]); k++) {
 			struct record r = { .part = i, .chunk = (uint32_t)k };
 			uint64_t sent;
 
@@ -251,7 +257,7 @@ static bool possible(const struct record *r, const struct record *last,
 {
 	unsigned int pages, first = 0, n;
 
-	if (r->part >= count || r->chunk >= chunks_of(&parts[r->part]))
+	if (r->part >= count || r->chunk >= chunks_in(&parts[r->part]))
 		return false;
 	if (last->part != END_PART &&
 	    (r->part < last->part ||
@@ -333,7 +339,7 @@ static void skip_to(const struct record *r, const struct stream_part *parts,
 		    stream_progress progress, void *opaque)
 {
 	while (*part < count) {
-		if (*chunk == chunks_of(&parts[*part])) {
+		if (*chunk == chunks_in(&parts[*part])) {
 			++*part;
 			*chunk = 0;
 			continue;

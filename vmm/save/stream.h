@@ -18,16 +18,19 @@
 
 struct stream_header {
 	bool running;		/* the VM ran until it was written */
-	bool shared;		/* RAM is in a file of its own, not in here */
+	bool shared;		/* RAM, but not what was added to it, is in a
+				 * file of its own, not in here */
 	uint64_t state_bytes;	/* at most STATE_MAX_BYTES */
 };
 
-/* A part of RAM; whole pages. */
+/* A part of the memory; whole pages. */
 struct stream_part {
 	uint8_t *host;
 	uint64_t len_bytes;
 	/* To be read into: what is not in the stream is zeros already. */
 	bool zeros;
+	/* Not in the stream, and not touched. */
+	bool elsewhere;
 };
 
 /* Told now and then: bytes of RAM that are done, and of the stream for them. */
@@ -38,8 +41,8 @@ typedef void (*stream_progress)(void *opaque, uint64_t ram_bytes,
 int stream_write_header(struct channel *c, const struct stream_header *h,
 			const uint8_t *state);
 /*
- * With no parts: the end only. check() is asked before the end, without which it
- * is no stream: 0, or -errno: what was read is not the memory.
+ * check() is asked before the end, without which it is no stream: 0, or -errno:
+ * what was read is not the memory.
  */
 int stream_write_memory(struct channel *c, const struct stream_part *parts,
 			size_t count, stream_progress progress,
