@@ -5,9 +5,10 @@
  *	net.c		the device: configuration space, life cycle, counters
  *	net_backend.c	its back end: features, link, another one
  *	net_state.c	saving and restoring
- *	net_queue.c	packets between a back end and a pair of queues
+ *	net_receive.c	packets from a back end
+ *	net_queue.c	packets to it; its descriptor
  *	net_ctrl.c	the control queue
- *	net_vhost.c	the kernel instead of net_queue.c
+ *	net_vhost.c	the kernel instead of net_receive.c and net_queue.c
  */
 #ifndef MOTE_NET_INTERNAL_H
 #define MOTE_NET_INTERNAL_H
@@ -23,6 +24,9 @@
 #define NET_CHAIN_IOV	(NET_QUEUE_SIZE + VIRTQ_IOV_SLACK)
 /* At most IOV_MAX, with one more at the end. */
 #define NET_STOCK_IOV	1000
+/* In one turn of the loop, which has other devices too. */
+#define NET_TURN_PACKETS 256
+#define NET_TURN_BYTES	(1u << 20)
 
 /* VIRTIO 1.2, 5.1.3; headers of older kernels lack them. */
 #ifndef VIRTIO_NET_F_GUEST_USO4
@@ -124,6 +128,24 @@ static inline unsigned int net_ctrl_index(const struct virtio_net *n)
 	return virtio_has(&n->dev, VIRTIO_NET_F_MQ) ? 2 * n->pair_count : 2;
 }
 
+static inline struct virtqueue *net_receiveq(const struct net_pair *p)
+{
+	return virtio_vq(&p->net->dev, 2 * p->index);
+}
+
+static inline struct virtqueue *net_transmitq(const struct net_pair *p)
+{
+	return virtio_vq(&p->net->dev, 2 * p->index + 1);
+}
+
+static inline void net_count_one(_Atomic uint64_t *counter, uint64_t n)
+{
+	/* One writer: no need for a locked instruction. */
+	atomic_store_explicit(counter, n + atomic_load_explicit(counter,
+				       memory_order_relaxed),
+			      memory_order_relaxed);
+}
+
 /* A little-endian number, so that one access has all of it. */
 static inline void net_set_mac(struct virtio_net *n, const uint8_t mac[6])
 {
@@ -165,9 +187,14 @@ int net_load(struct virtio_device *d, struct state_reader *r, struct error *e);
 int net_pair_start(struct net_pair *p);
 /* Unused chains go back to the ring. */
 void net_pair_stop(struct net_pair *p);
-/* Kicks. */
-void net_pair_receive(struct net_pair *p);
-void net_pair_transmit(struct net_pair *p);
+void net_pair_transmit(struct net_pair *p);	/* a kick */
+/* What the back end's descriptor is watched for. */
+void net_pair_wait_for(struct net_pair *p, uint32_t events);
+
+/* net_receive.c, loop's thread. */
+void net_pair_receive(struct net_pair *p);	/* a kick, or packets */
+/* Chains that were popped ahead go back to the ring. */
+void net_stock_return(struct net_pair *p);
 
 /* net_ctrl.c, loop's thread. */
 void net_ctrl_handle(struct virtio_net *n);	/* a kick */
