@@ -347,12 +347,13 @@ static int set_xsave(struct vcpu_model *m, int fd, const struct loading *l,
 /* Some can be read and not written; what they are is then a host's matter. */
 static int set_msrs(int fd, const struct loading *l, struct error *e)
 {
-	for (uint32_t i = 0; i < l->msr_count; i++) {
-		const struct kvm_msr_entry *msr = &l->msrs[i];
+	uint32_t done = 0;
+
+	while ((done += vcpu_set_msrs(fd, l->msrs + done,
+				      l->msr_count - done)) < l->msr_count) {
+		const struct kvm_msr_entry *msr = &l->msrs[done++];
 		uint64_t now;
 
-		if (!vcpu_set_msr(fd, msr->index, msr->data))
-			continue;
 		if (vcpu_get_msr(fd, msr->index, &now) || now != msr->data)
 			return error_config(e, -EOPNOTSUPP, "MSR 0x%x: this "
 					    "host does not take 0x%llx",

@@ -24,12 +24,6 @@
 #define EFER_LME		(1ull << 8)
 #define EFER_LMA		(1ull << 10)
 
-/* Room for a kvm_msrs with one entry. */
-struct one_msr {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
-};
-
 int vcpu_model_create(struct vcpu_model **out, struct kvm_vm *vm,
 		      const struct config_cpus *cpus, struct error *e)
 {
@@ -73,26 +67,6 @@ unsigned int vcpu_model_phys_bits(const struct vcpu_model *m)
 unsigned long vcpu_model_id(const struct vcpu_model *m, unsigned int index)
 {
 	return cpuid_apic_id(m->cpus, index);
-}
-
-int vcpu_set_msr(int vcpu_fd, uint32_t index, uint64_t value)
-{
-	struct one_msr m = {
-		.head.nmsrs = 1,
-		.entry = { .index = index, .data = value },
-	};
-
-	return ioctl(vcpu_fd, KVM_SET_MSRS, &m) == 1 ? 0 : -EIO;
-}
-
-int vcpu_get_msr(int vcpu_fd, uint32_t index, uint64_t *value)
-{
-	struct one_msr m = { .head.nmsrs = 1, .entry.index = index };
-
-	if (ioctl(vcpu_fd, KVM_GET_MSRS, &m) != 1)
-		return -EIO;
-	*value = m.entry.data;
-	return 0;
 }
 
 /*
@@ -188,38 +162,6 @@ struct power_on {
 	struct kvm_msrs *msrs;
 };
 
-int vcpu_read_msrs(struct kvm_vm *vm, int vcpu_fd, struct kvm_msrs **out)
-{
-	struct kvm_msr_list probe = { .nmsrs = 0 }, *list;
-	struct kvm_msrs *msrs;
-
-	if (!ioctl(vm->sys_fd, KVM_GET_MSR_INDEX_LIST, &probe) ||
-	    errno != E2BIG)
-		return -EIO;
-	list = calloc(1, sizeof(*list) + probe.nmsrs * sizeof(uint32_t));
-	msrs = calloc(1, sizeof(*msrs) + probe.nmsrs * sizeof(msrs->entries[0]));
-	if (!list || !msrs) {
-		free(list);
-		free(msrs);
-		return -ENOMEM;
-	}
-	list->nmsrs = probe.nmsrs;
-	if (!ioctl(vm->sys_fd, KVM_GET_MSR_INDEX_LIST, list)) {
-		for (uint32_t i = 0; i < list->nmsrs; i++) {
-			struct one_msr one = {
-				.head.nmsrs = 1,
-				.entry.index = list->indices[i],
-			};
-
-			if (ioctl(vcpu_fd, KVM_GET_MSRS, &one) == 1)
-				msrs->entries[msrs->nmsrs++] = one.entry;
-		}
-	}
-	free(list);
-	*out = msrs;
-	return 0;
-}
-
 static int power_on_read(struct kvm_vm *vm, int fd, struct power_on *p)
 {
 	if (ioctl(fd, KVM_GET_REGS, &p->regs) ||
@@ -248,10 +190,10 @@ static int power_on_write(int fd, struct power_on *p, uint32_t apic_id)
 	    ioctl(fd, KVM_SET_LAPIC, &p->lapic) ||
 	    ioctl(fd, KVM_SET_DEBUGREGS, &p->debug))
 		return -errno;
-	/* One at a time: some can be read but not written. */
+	/* Some can be read but not written: on behind those. */
 	for (uint32_t i = 0; i < p->msrs->nmsrs; i++)
-		vcpu_set_msr(fd, p->msrs->entries[i].index,
-			p->msrs->entries[i].data);
+		i += vcpu_set_msrs(fd, p->msrs->entries + i,
+				   p->msrs->nmsrs - i);
 	if (ioctl(fd, KVM_SET_VCPU_EVENTS, &p->events) ||
 	    ioctl(fd, KVM_SET_MP_STATE, &p->mp))
 		return -errno;
