@@ -74,20 +74,37 @@ static void test_page_source_takes_the_uppermost(void **state)
 
 static void test_page_source_of_a_template_has_all(void **state)
 {
-	struct memory_layer layer;
+	struct memory_layer layers[2];
+	struct memory_map live, diff;
 	struct page_source *s;
-	struct memory_map m;
+	uint8_t buf[PAGE];
 	struct error e;
 
 	(void)state;
-	assert_int_equal(memory_map_init(&m, MEMORY_LIVE, PAGES * PAGE), 0);
-	layer = (struct memory_layer){ file_of(1), &m, "live" };
-	assert_int_equal(page_source_create(&s, &layer, 1, PAGES, &e), 0);
+	assert_int_equal(memory_map_init(&live, MEMORY_LIVE, PAGES * PAGE), 0);
+	assert_int_equal(memory_map_init(&diff, MEMORY_DIFF,
+					 2 * PAGES * PAGE), 0);
+	set(diff.chunks[0].pages, 2);
+	set(diff.chunks[0].zeros, 3);
+	layers[0] = (struct memory_layer){ file_of(1), &live, "live" };
+	layers[1] = (struct memory_layer){ file_of(2), &diff, "diff" };
+	assert_int_equal(page_source_create(&s, layers, 1, PAGES, &e), 0);
 	for (unsigned int i = 0; i < PAGES; i++)
 		assert_false(page_source_is_zero(s, i));
 	page_source_destroy(s);
-	memory_map_deinit(&m);
-	close(layer.fd);
+	assert_int_equal(page_source_create(&s, layers, 2, 2 * PAGES, &e), 0);
+	for (unsigned int i = 0; i < 2 * PAGES; i++)
+		assert_int_equal(page_source_is_zero(s, i),
+				 i == 3 || i >= PAGES);
+	assert_int_equal(page_source_read(s, 1, buf), 0);
+	assert_int_equal(buf[7], 1);
+	assert_int_equal(page_source_read(s, 2, buf), 0);
+	assert_int_equal(buf[7], 2);
+	page_source_destroy(s);
+	memory_map_deinit(&live);
+	memory_map_deinit(&diff);
+	close(layers[0].fd);
+	close(layers[1].fd);
 }
 
 /* ---- the order -------------------------------------------------------------- */

@@ -12,36 +12,67 @@
 
 #define NO_FILE UINT8_MAX
 
-struct page_source {
-	uint64_t pages;
-	size_t file_count;
-	int *files;
-	uint8_t *file_of;	/* of each page: an index, or NO_FILE */
+/* Where each of a chunk's pages is: an index, or NO_FILE. */
+struct places {
+	uint8_t file_of[MEMORY_CHUNK_PAGES];
 };
 
-static void lay(struct page_source *s, const struct memory_map *m, uint8_t file)
+struct page_source {
+	uint64_t pages, chunk_count;
+	size_t file_count;
+	int *files;
+	struct places **chunks;	/* NULL: as below them */
+	/* A template's RAM has all pages of its own, whatever is in them. */
+	uint64_t live_pages;
+	uint8_t live_file;
+};
+
+static uint8_t place_below(const struct page_source *s, uint64_t page)
 {
-	uint64_t pages = m->len_bytes / MEMORY_PAGE_BYTES;
+	return page < s->live_pages ? s->live_file : NO_FILE;
+}
 
+static struct places *places_of(struct page_source *s, uint64_t chunk)
+{
+	struct places *c = s->chunks[chunk];
+
+	if (c)
+		return c;
+	c = malloc(sizeof(*c));
+	for (unsigned int p = 0; c && p < MEMORY_CHUNK_PAGES; p++)
+		c->file_of[p] = place_below(s, chunk * MEMORY_CHUNK_PAGES + p);
+	s->chunks[chunk] = c;
+	return c;
+}
+
+static void put(struct places *c, const uint64_t *bits, uint8_t file)
+{
+	unsigned int first = 0, count;
+
+	for (; memory_next_run(bits, &first, &count); first += count)
+		memset(c->file_of + first, file, count);
+}
+
+/* Most chunks of a large guest are empty. */
+static int lay(struct page_source *s, const struct memory_map *m, uint8_t file)
+{
 	if (m->kind == MEMORY_LIVE) {
-		memset(s->file_of, file, pages < s->pages ? pages : s->pages);
-		return;
+		s->live_pages = m->len_bytes / MEMORY_PAGE_BYTES;
+		s->live_file = file;
+		return 0;
 	}
-	for (uint64_t i = 0; i < pages && i < s->pages; i++) {
-		const struct memory_chunk *c =
-			&m->chunks[i / MEMORY_CHUNK_PAGES];
-		unsigned int p = i % MEMORY_CHUNK_PAGES;
+	for (uint64_t i = 0; i < m->chunk_count && i < s->chunk_count; i++) {
+		struct places *c;
 
-		/* Most chunks of a large guest are empty. */
-		if (!p && memory_chunk_empty(c)) {
-			i += MEMORY_CHUNK_PAGES - 1;
+		if (memory_chunk_empty(&m->chunks[i]))
 			continue;
-		}
-		if (memory_chunk_has(c->pages, p))
-			s->file_of[i] = file;
-		else if (memory_chunk_has(c->zeros, p))
-			s->file_of[i] = NO_FILE;
+		c = places_of(s, i);
+		if (!c)
+			return -ENOMEM;
+		put(c, m->chunks[i].pages, file);
+		put(c, m->chunks[i].zeros, NO_FILE);
 	}
+	return 0;
 }
 
 int page_source_create(struct page_source **out,
@@ -53,11 +84,11 @@ int page_source_create(struct page_source **out,
 	if (!s || layer_count >= NO_FILE)
 		goto err;
 	s->pages = pages;
+	s->chunk_count = (pages + MEMORY_CHUNK_PAGES - 1) / MEMORY_CHUNK_PAGES;
 	s->files = malloc(layer_count * sizeof(*s->files));
-	s->file_of = malloc(pages);
-	if (!s->files || !s->file_of)
+	s->chunks = calloc(s->chunk_count, sizeof(*s->chunks));
+	if (!s->files || !s->chunks)
 		goto err;
-	memset(s->file_of, NO_FILE, pages);
 	for (size_t i = 0; i < layer_count; i++) {
 		int fd = fcntl(layers[i].fd, F_DUPFD_CLOEXEC, 3);
 
@@ -66,7 +97,8 @@ int page_source_create(struct page_source **out,
 			return error_errno(e, -errno, "%s", layers[i].name);
 		}
 		s->files[s->file_count++] = fd;
-		lay(s, layers[i].map, (uint8_t)i);
+		if (lay(s, layers[i].map, (uint8_t)i))
+			goto err;
 	}
 	*out = s;
 	return 0;
@@ -83,7 +115,9 @@ void page_source_destroy(struct page_source *s)
 	while (s->file_count)
 		close(s->files[--s->file_count]);
 	free(s->files);
-	free(s->file_of);
+	for (uint64_t i = 0; s->chunks && i < s->chunk_count; i++)
+		free(s->chunks[i]);
+	free(s->chunks);
 	free(s);
 }
 
@@ -92,13 +126,20 @@ uint64_t page_source_pages(const struct page_source *s)
 	return s->pages;
 }
 
+static uint8_t file_of(const struct page_source *s, uint64_t page)
+{
+	const struct places *c = s->chunks[page / MEMORY_CHUNK_PAGES];
+
+	return c ? c->file_of[page % MEMORY_CHUNK_PAGES] : place_below(s, page);
+}
+
 bool page_source_is_zero(const struct page_source *s, uint64_t page)
 {
-	return s->file_of[page] == NO_FILE;
+	return file_of(s, page) == NO_FILE;
 }
 
 int page_source_read(const struct page_source *s, uint64_t page, void *buf)
 {
-	return memory_read_all(s->files[s->file_of[page]], buf,
+	return memory_read_all(s->files[file_of(s, page)], buf,
 			       MEMORY_PAGE_BYTES, page * MEMORY_PAGE_BYTES);
 }

@@ -15,8 +15,8 @@
 
 struct page_source;
 
-/* Keeps nothing of what it is given. pages: of the memory, at least as many as
- * of the layers. */
+/* Keeps nothing of what it is given. Only the lowest layer may be a template's.
+ * pages: of the memory, at least as many as of the layers. */
 int page_source_create(struct page_source **out,
 		       const struct memory_layer *layers, size_t layer_count,
 		       uint64_t pages, struct error *e);
