@@ -391,11 +391,12 @@ static void test_serial_wrong_direction_breaks_device(void **state)
 static int load(struct fixture *f, const struct state_writer *w,
 		struct error *e)
 {
+	struct serial_host host = { .changed = on_changed, .opaque = f };
 	struct state_reader r;
 	int ret;
 
 	virtio_device_destroy(f->d);
-	assert_int_equal(virtio_serial_create(&f->d, PORTS, f->ram.mem,
+	assert_int_equal(virtio_serial_create(&f->d, PORTS, &host, f->ram.mem,
 					      iothread_loop(f->thread), e), 0);
 	fake_irq_init(&f->irq, f->d);
 	add(f, 0, NULL, true);

@@ -373,6 +373,14 @@ static void two_ports(struct fixture *f)
 				      .console = true });
 }
 
+static void forget_ports(struct fixture *f)
+{
+	struct error e;
+
+	vm_ports_deinit(&f->vm);
+	assert_int_equal(vm_ports_init(&f->vm, &e), 0);
+}
+
 static void test_ports_saved_are_there_again(void **state)
 {
 	struct fixture *f = *state;
@@ -385,7 +393,7 @@ static void test_ports_saved_are_there_again(void **state)
 	two_ports(f);
 	save(f, -1, 0);
 	assert_int_equal(vm_ports_check(&f->vm, &saved, &e), 0);
-	vm_ports_free(&f->vm);
+	forget_ports(f);
 	vm_chardevs_destroy(&f->vm);
 	happened[0] = '\0';
 	make(f, "a");
@@ -451,7 +459,7 @@ static void test_ports_that_cannot_be_are_refused(void **state)
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		two_ports(f);
 		save(f, wrong[i].at, wrong[i].value);
-		vm_ports_free(&f->vm);
+		forget_ports(f);
 		vm_chardevs_destroy(&f->vm);
 		make(f, "a");
 		make(f, "b");
@@ -459,7 +467,7 @@ static void test_ports_that_cannot_be_are_refused(void **state)
 		if (!vm_ports_load(&f->vm, &e))
 			fail_msg("byte %d: %u", wrong[i].at, wrong[i].value);
 		assert_non_null(strstr(e.text, "section 'ports'"));
-		vm_ports_free(&f->vm);
+		forget_ports(f);
 		vm_chardevs_destroy(&f->vm);
 		forget();
 	}
