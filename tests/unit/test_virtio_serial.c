@@ -40,20 +40,25 @@ static void on_changed(void *opaque)
 	atomic_fetch_add(&((struct fixture *)opaque)->changes, 1);
 }
 
+static void create(struct fixture *f, struct error *e)
+{
+	const struct serial_host host = { on_changed, f };
+
+	assert_int_equal(virtio_serial_create(&f->d, PORTS, &host, f->ram.mem,
+					      iothread_loop(f->thread), e), 0);
+	fake_irq_init(&f->irq, f->d);
+}
+
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct serial_host host = { .changed = on_changed };
 	struct error e;
 
 	for (int i = 0; i < PORTS; i++)
 		fake_chardev_init(&f->cd[i]);
 	fake_ram_init(&f->ram);
 	assert_int_equal(iothread_create(&f->thread, "io"), 0);
-	host.opaque = f;
-	assert_int_equal(virtio_serial_create(&f->d, PORTS, &host, f->ram.mem,
-					      iothread_loop(f->thread), &e), 0);
-	fake_irq_init(&f->irq, f->d);
+	create(f, &e);
 	*state = f;
 	return 0;
 }
@@ -391,14 +396,11 @@ static void test_serial_wrong_direction_breaks_device(void **state)
 static int load(struct fixture *f, const struct state_writer *w,
 		struct error *e)
 {
-	struct serial_host host = { .changed = on_changed, .opaque = f };
 	struct state_reader r;
 	int ret;
 
 	virtio_device_destroy(f->d);
-	assert_int_equal(virtio_serial_create(&f->d, PORTS, &host, f->ram.mem,
-					      iothread_loop(f->thread), e), 0);
-	fake_irq_init(&f->irq, f->d);
+	create(f, e);
 	add(f, 0, NULL, true);
 	add(f, 2, "agent", false);
 	state_reader_init(&r, w->data, w->len_bytes);
@@ -434,7 +436,10 @@ static void test_serial_goes_on_where_it_was_saved(void **state)
 	virtio_device_save(f->d, &w);
 	fake_chardev_set_open(&f->cd[2], false);
 
+	f->changes = 0;
 	assert_int_equal(load(f, &w, &e), 0);
+	assert_true(f->changes > 0);
+	assert_true(virtio_serial_guest_open(f->d, 2));
 	virtio_device_resume(f->d);
 	for (int i = 0; i < 6; i++)
 		assert_true(fake_used_wait(&f->q[C_RX], &f->irq, C_RX, &id,

@@ -23,7 +23,7 @@
 
 struct serial_host {
 	/* virtio_serial_guest_open() of some port has changed. The device's
-	 * loop. */
+	 * loop; when it is loaded, the main thread. */
 	void (*changed)(void *opaque);
 	void *opaque;
 };

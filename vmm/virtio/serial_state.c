@@ -71,5 +71,6 @@ int serial_state_load(struct virtio_device *d, struct state_reader *r,
 				   state_reader_error(r) : -EPROTO,
 				   "virtio-serial: bad state");
 	serial_look_again(s);
+	s->host.changed(s->host.opaque);
 	return 0;
 }
