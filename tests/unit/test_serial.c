@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: platform/serial bus error state */
+/* LINK: platform/serial platform/serial_regs platform/serial_state bus error state */
 /* The serial port between a fake chardev and a driver, on one thread. */
 #include "unit.h"
 
