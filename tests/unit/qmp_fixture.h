@@ -90,8 +90,10 @@ struct client {
 /* cmocka's setup and teardown; *state is the struct qmp. */
 int qmp_setup(void **state);
 int qmp_teardown(void **state);
-/* How often log_write() has been called since the setup. */
+/* How often log_write() has been called since the setup, but for debug; the last
+ * line of that. */
 extern unsigned int qmp_log_lines;
+extern char qmp_debug[128];
 
 /* What the VM does on its own. */
 void fake_vm_event(struct vm *vm, enum vm_event event, bool by_guest,

@@ -115,6 +115,7 @@ static void test_monitor_bad_message_is_named_and_session_goes_on(void **state)
 		client_exchange(&c, "{\"execute\":\"query-kvm\"}",
 				"{\"return\":{\"enabled\":true,"
 				"\"present\":true}}");
+		assert_string_equal(qmp_debug, "monitor: query-kvm");
 	}
 	assert_int_equal(((struct qmp *)*state)->vm.state, VM_RUNNING);
 	client_close(&c);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "log.h"
 #include "monitor/internal.h"
 #include "monitor/props.h"
 
@@ -301,13 +302,16 @@ void dispatch(struct session *s, struct json_object *message)
 	ret = check_envelope(message, &e);
 	if (!ret)
 		ret = look_up(s, message, &c, &e);
-	if (!ret)
+	if (!ret) {
+		log_debug("monitor: %s", c->name);
 		ret = run(s, c, message, &result, &e);
+	}
 	if (ret == COMMAND_DEFERRED) {
 		wait_keep_result(s, result);
 		return;
 	}
 	if (ret < 0) {
+		log_debug("monitor: %s: %s", error_class_name(e.class), e.text);
 		reply_error(s, take_reply(s), &e);
 		return;
 	}
