@@ -380,37 +380,55 @@ static int await_incoming(struct vm *vm, struct error *e)
 
 typedef int (*build_step)(struct vm *vm, struct error *e);
 
+/* Up to the one that fails. */
+static int build(struct vm *vm, const build_step *step, struct error *e)
+{
+	int ret = 0;
+
+	for (; !ret && *step; step++)
+		ret = (*step)(vm, e);
+	return ret;
+}
+
+/* What watches, waits and tells on the loop. */
+static int init_parts(struct vm *vm, struct error *e)
+{
+	static const build_step parts[] = {
+		vm_life_init, vm_requests_init, vm_devices_init, vm_cpus_init,
+		vm_dimms_init, vm_reports_init, vm_memory_init, vm_ports_init,
+		NULL,
+	};
+
+	return build(vm, parts, e);
+}
+
 static int create(struct vm **out, const struct vm_config *c,
 		  struct loop *loop, bool (*cancelled)(void),
 		  const struct saved_vm *saved, struct error *e)
 {
 	static const build_step boot[] = {
 		open_image, probe_kvm, create_memory, begin_preload, create_kvm,
-		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
-		vm_ports_init, create_chardevs, create_board, create_pmem,
-		create_hot_memory, create_devices, create_vcpus, vm_load, NULL,
+		attach_memory, create_buses, init_parts, create_chardevs,
+		create_board, create_pmem, create_hot_memory, create_devices,
+		create_vcpus, vm_load, NULL,
 	};
 	static const build_step restore[] = {
 		probe_kvm, create_memory, create_kvm, snapshot_load_cpu,
-		attach_memory, create_buses, vm_life_init, vm_devices_init,
-		vm_cpus_init, vm_dimms_init, vm_reports_init, vm_memory_init,
-		vm_ports_init, create_chardevs, create_board, create_pmem,
-		restore_hot_memory, snapshot_load_dimms, vm_fault_start,
-		create_devices, snapshot_add_devices, create_vcpus,
-		snapshot_load, NULL,
+		attach_memory, create_buses, init_parts, create_chardevs,
+		create_board, create_pmem, restore_hot_memory,
+		snapshot_load_dimms, vm_fault_start, create_devices,
+		snapshot_add_devices, create_vcpus, snapshot_load, NULL,
 	};
 	static const build_step incoming[] = {
 		probe_kvm, create_memory, create_kvm, attach_memory,
-		create_buses, vm_life_init, vm_devices_init, vm_cpus_init,
-		vm_dimms_init, vm_reports_init, vm_memory_init, vm_ports_init,
-		create_chardevs, create_board, create_pmem, create_hot_memory,
-		create_devices, create_vcpus, await_incoming, NULL,
+		create_buses, init_parts, create_chardevs, create_board,
+		create_pmem, create_hot_memory, create_devices, create_vcpus,
+		await_incoming, NULL,
 	};
 	const build_step *step = saved ? restore :
 				 c->incoming != INCOMING_OFF ? incoming : boot;
 	struct vm *vm = calloc(1, sizeof(*vm));
-	int ret = 0;
+	int ret;
 
 	if (!vm)
 		return error_set(e, -ENOMEM, "out of memory");
@@ -431,8 +449,7 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->populate.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&vm->machine_lock, NULL);
 	pthread_mutex_init(&vm->death_lock, NULL);
-	for (; !ret && *step; step++)
-		ret = (*step)(vm, e);
+	ret = build(vm, step, e);
 	if (ret) {
 		vm_destroy(vm);
 		return ret;
@@ -482,6 +499,7 @@ void vm_destroy(struct vm *vm)
 	vm_dimms_deinit(vm);
 	vm_cpus_deinit(vm);
 	vm_devices_deinit(vm);
+	vm_requests_deinit(vm);
 	vm_life_deinit(vm);
 	irq_chip_destroy(vm->irq);
 	bus_destroy(vm->mmio);

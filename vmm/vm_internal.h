@@ -138,11 +138,17 @@ struct vm {
 /* vm_life.c */
 int vm_life_init(struct vm *vm, struct error *e);
 void vm_life_deinit(struct vm *vm);
-void vm_platform_request(void *opaque, enum platform_request r, uint8_t value);
-void vm_vcpu_died(void *opaque, enum vcpu_death why, const char *reason);
+/* Everything as after power-on, the kernel loaded anew; it runs if the VM does. */
+void vm_start_anew(struct vm *vm, bool by_guest);
 void vm_console_key(void *opaque, enum chardev_key key);
 void vm_emit(struct vm *vm, enum vm_event event, bool by_guest,
 	     const char *reason);
+
+/* vm_requests.c */
+int vm_requests_init(struct vm *vm, struct error *e);
+void vm_requests_deinit(struct vm *vm);
+void vm_platform_request(void *opaque, enum platform_request r, uint8_t value);
+void vm_vcpu_died(void *opaque, enum vcpu_death why, const char *reason);
 
 /*
  * vm_hold.c. A VM that is held is in the given state, paused, and nothing but

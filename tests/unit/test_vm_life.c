@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: vm_life vm_hold loop error log */
+/* LINK: vm_life vm_requests vm_hold loop error log */
 /* The life cycle over vCPUs, devices and a board that only keep books. */
 #include "unit.h"
 
@@ -213,6 +213,7 @@ static int set_up(void **state)
 	pthread_mutex_init(&f->vm.death_lock, NULL);
 	assert_int_equal(loop_create(&f->vm.loop), 0);
 	assert_int_equal(vm_life_init(&f->vm, &e), 0);
+	assert_int_equal(vm_requests_init(&f->vm, &e), 0);
 	memset(&vcpu, 0, sizeof(vcpu));
 	vcpu.vm = &f->vm;
 	memset(&populate, 0, sizeof(populate));
@@ -225,6 +226,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
+	vm_requests_deinit(&f->vm);
 	vm_life_deinit(&f->vm);
 	loop_destroy(f->vm.loop);
 	pthread_mutex_destroy(&f->vm.death_lock);
