@@ -45,6 +45,8 @@ def test_ports_come_and_go(run, tmp_path):
     g.wait_for('[ "$(cat /tmp/got)" = "to the guest" ]')
     g.sh(f"echo to the host >{PORT % 'cold'}")
     assert host.recv(100) == b"to the host\n"
+    assert m.event("VSERPORT_CHANGE")["data"] == {"id": "cold", "open": True}
+    assert m.event("VSERPORT_CHANGE")["data"] == {"id": "cold", "open": False}
 
     # One that is added now, by a file; it is there after the write.
     m.command("chardev-add", id="file", backend={"type": "file", "data": {"out": str(tmp_path / "log")}})
