@@ -256,6 +256,50 @@ static void on_timer(struct loop_watch *w, uint32_t events)
 		t->fn(t->opaque);
 }
 
+static void on_event(struct loop_watch *w, uint32_t events)
+{
+	struct loop_event *e = w->opaque;
+	uint64_t count;
+
+	(void)events;
+	if (read(w->fd, &count, sizeof(count)) == sizeof(count))
+		e->fn(e->opaque);
+}
+
+int loop_event_init(struct loop *l, struct loop_event *e,
+		    void (*fn)(void *opaque), void *opaque)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int ret;
+
+	e->watch.fd = -1;
+	if (fd < 0)
+		return -errno;
+	e->fn = fn;
+	e->opaque = opaque;
+	ret = loop_add(l, &e->watch, fd, EPOLLIN, on_event, e);
+	if (ret)
+		close(fd);
+	return ret;
+}
+
+void loop_event_deinit(struct loop_event *e)
+{
+	int fd = e->watch.fd;
+
+	if (fd < 0)
+		return;
+	loop_remove(&e->watch);
+	close(fd);
+}
+
+void loop_event_set(const struct loop_event *e)
+{
+	uint64_t one = 1;
+
+	(void)!write(e->watch.fd, &one, sizeof(one));
+}
+
 int loop_timer_init(struct loop *l, struct loop_timer *t,
 		    void (*fn)(void *opaque), void *opaque)
 {

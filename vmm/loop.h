@@ -70,6 +70,21 @@ void loop_timer_deinit(struct loop_timer *t);
 void loop_timer_set(struct loop_timer *t, uint64_t delay_ns,
 		    uint64_t period_ns);
 
+/* What other threads tell the loop's. */
+struct loop_event {
+	struct loop_watch watch;	/* eventfd */
+	void (*fn)(void *opaque);
+	void *opaque;
+};
+
+#define LOOP_EVENT_INIT { .watch = LOOP_WATCH_INIT }
+
+int loop_event_init(struct loop *l, struct loop_event *e,
+		    void (*fn)(void *opaque), void *opaque);
+void loop_event_deinit(struct loop_event *e);
+/* fn(opaque) runs on the loop's thread, once at least after this. Any thread. */
+void loop_event_set(const struct loop_event *e);
+
 /* A thread of its own that runs a loop, for devices' data paths. */
 struct iothread;
 

@@ -437,12 +437,12 @@ static int create(struct vm **out, const struct vm_config *c,
 	vm->loop = loop;
 	vm->start_cancelled = cancelled;
 	vm->kvm = (struct kvm_vm){ .sys_fd = -1, .fd = -1 };
-	vm->request_watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->request = (struct loop_event)LOOP_EVENT_INIT;
+	vm->ejection = (struct loop_event)LOOP_EVENT_INIT;
 	vm->remind.watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->cpu_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->dimm_eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
-	vm->reports.watch = (struct loop_watch)LOOP_WATCH_INIT;
+	vm->cpu_ejection = (struct loop_event)LOOP_EVENT_INIT;
+	vm->dimm_ejection = (struct loop_event)LOOP_EVENT_INIT;
+	vm->reports.event = (struct loop_event)LOOP_EVENT_INIT;
 	vm->balloon_notice = (struct vm_notice)VM_NOTICE_INIT;
 	vm->mem_notice = (struct vm_notice)VM_NOTICE_INIT;
 	vm->port_notice = (struct vm_notice)VM_NOTICE_INIT;

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "state.h"
 #include "vm_internal.h"
@@ -144,13 +142,12 @@ void vm_cpu_ejected(void *opaque, unsigned int cpu)
 {
 	struct vm *vm = opaque;
 	struct hotplug *h = board_cpu_hotplug(vm->board);
-	uint64_t one = 1;
 
 	if (!cpu || !hotplug_present(h, cpu))
 		return;
 	hotplug_gone(h, cpu);
 	vm->cpus_ejected[cpu] = true;
-	(void)!write(vm->cpu_eject_watch.fd, &one, sizeof(one));
+	loop_event_set(&vm->cpu_ejection);
 }
 
 /* What was refused is not to happen at the next reset either. */
@@ -172,13 +169,9 @@ void vm_cpus_take_ejected(struct vm *vm)
 			remove_now(vm, i);
 }
 
-static void on_ejected(struct loop_watch *w, uint32_t events)
+static void on_ejected(void *opaque)
 {
-	uint64_t count;
-
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
-	vm_cpus_take_ejected(w->opaque);
+	vm_cpus_take_ejected(opaque);
 }
 
 /* ---- saving -------------------------------------------------------------- */
@@ -219,30 +212,16 @@ int vm_cpu_load(struct vm *vm, unsigned int index, struct state_reader *r,
 
 int vm_cpus_init(struct vm *vm, struct error *e)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int ret;
+	int ret = loop_event_init(vm->loop, &vm->cpu_ejection, on_ejected, vm);
 
-	if (fd < 0)
-		return error_errno(e, -errno, "eventfd");
-	ret = loop_add(vm->loop, &vm->cpu_eject_watch, fd, EPOLLIN, on_ejected,
-		       vm);
-	if (ret) {
-		close(fd);
-		return error_errno(e, ret, "event loop");
-	}
-	return 0;
+	return ret ? error_errno(e, ret, "event loop") : 0;
 }
 
 void vm_cpus_deinit(struct vm *vm)
 {
-	int fd = vm->cpu_eject_watch.fd;
-
 	for (unsigned int i = 0; i < CONFIG_MAX_CPUS; i++)
 		free(vm->cpu_ids[i]);
-	if (fd < 0)
-		return;
-	loop_remove(&vm->cpu_eject_watch);
-	close(fd);
+	loop_event_deinit(&vm->cpu_ejection);
 }
 
 /* ---- what there is ------------------------------------------------------- */

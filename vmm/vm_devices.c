@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "block/block.h"
 #include "block/vhd.h"
@@ -233,10 +231,8 @@ uint64_t vm_disk_size_bytes(struct vm *vm, const struct device *device)
 void vm_device_note_ejected(struct vm *vm, unsigned int bus,
 			    unsigned int slot)
 {
-	uint64_t one = 1;
-
 	vm->ejected[bus] |= 1u << slot;
-	(void)!write(vm->eject_watch.fd, &one, sizeof(one));
+	loop_event_set(&vm->ejection);
 }
 
 void vm_device_ejected(void *opaque, unsigned int bus, unsigned int slot)
@@ -261,14 +257,11 @@ static void remove_at(struct vm *vm, unsigned int bus, unsigned int slot)
 		vm_device_force_remove(vm, device);
 }
 
-static void on_ejected(struct loop_watch *w, uint32_t events)
+static void on_ejected(void *opaque)
 {
-	struct vm *vm = w->opaque;
+	struct vm *vm = opaque;
 	uint32_t slots[PCI_ROOTS];
-	uint64_t count;
 
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
 	pthread_mutex_lock(&vm->machine_lock);
 	memcpy(slots, vm->ejected, sizeof(slots));
 	memset(vm->ejected, 0, sizeof(vm->ejected));
@@ -292,29 +285,16 @@ void vm_devices_settle(struct vm *vm)
 
 int vm_devices_init(struct vm *vm, struct error *e)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int ret;
+	int ret = loop_event_init(vm->loop, &vm->ejection, on_ejected, vm);
 
-	if (fd < 0)
-		return error_errno(e, -errno, "eventfd");
-	ret = loop_add(vm->loop, &vm->eject_watch, fd, EPOLLIN, on_ejected,
-		       vm);
-	if (ret) {
-		close(fd);
-		return error_errno(e, ret, "event loop");
-	}
 	vm->remind_ns = REMIND_NS;
-	ret = loop_timer_init(vm->loop, &vm->remind, on_remind, vm);
+	if (!ret)
+		ret = loop_timer_init(vm->loop, &vm->remind, on_remind, vm);
 	return ret ? error_errno(e, ret, "event loop") : 0;
 }
 
 void vm_devices_deinit(struct vm *vm)
 {
-	int fd = vm->eject_watch.fd;
-
-	if (fd < 0)
-		return;
 	loop_timer_deinit(&vm->remind);
-	loop_remove(&vm->eject_watch);
-	close(fd);
+	loop_event_deinit(&vm->ejection);
 }

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "vm_internal.h"
 #include "vm_memory.h"
@@ -210,13 +208,12 @@ void vm_dimm_ejected(void *opaque, unsigned int slot)
 {
 	struct vm *vm = opaque;
 	struct hotplug *h = board_mem_hotplug(vm->board);
-	uint64_t one = 1;
 
 	if (!hotplug_present(h, slot))
 		return;
 	hotplug_gone(h, slot);
 	vm->dimms_ejected[slot] = true;
-	(void)!write(vm->dimm_eject_watch.fd, &one, sizeof(one));
+	loop_event_set(&vm->dimm_ejection);
 }
 
 void vm_dimms_take_ejected(struct vm *vm)
@@ -231,13 +228,10 @@ void vm_dimms_take_ejected(struct vm *vm)
 			remove_now(vm, vm_dimm_at(vm, i));
 }
 
-static void on_ejected(struct loop_watch *w, uint32_t events)
+static void on_ejected(void *opaque)
 {
-	struct vm *vm = w->opaque;
-	uint64_t count;
+	struct vm *vm = opaque;
 
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
 	/* vm_dimms_released() comes back to it. */
 	if (!vm_is_held(vm))
 		vm_dimms_take_ejected(vm);
@@ -245,33 +239,17 @@ static void on_ejected(struct loop_watch *w, uint32_t events)
 
 void vm_dimms_released(struct vm *vm)
 {
-	uint64_t one = 1;
-
-	(void)!write(vm->dimm_eject_watch.fd, &one, sizeof(one));
+	loop_event_set(&vm->dimm_ejection);
 }
 
 int vm_dimms_init(struct vm *vm, struct error *e)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int ret;
+	int ret = loop_event_init(vm->loop, &vm->dimm_ejection, on_ejected, vm);
 
-	if (fd < 0)
-		return error_errno(e, -errno, "eventfd");
-	ret = loop_add(vm->loop, &vm->dimm_eject_watch, fd, EPOLLIN, on_ejected,
-		       vm);
-	if (ret) {
-		close(fd);
-		return error_errno(e, ret, "event loop");
-	}
-	return 0;
+	return ret ? error_errno(e, ret, "event loop") : 0;
 }
 
 void vm_dimms_deinit(struct vm *vm)
 {
-	int fd = vm->dimm_eject_watch.fd;
-
-	if (fd < 0)
-		return;
-	loop_remove(&vm->dimm_eject_watch);
-	close(fd);
+	loop_event_deinit(&vm->dimm_ejection);
 }

@@ -2,7 +2,6 @@
 /* A VM that is held still while its memory is read. Main thread; vm_check_memory()
  * on any. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "vm_internal.h"
@@ -45,7 +44,6 @@ int vm_hold(struct vm *vm, enum vm_state state, const char *what,
 
 void vm_release(struct vm *vm)
 {
-	uint64_t one = 1;
 	struct error e;
 
 	if (!vm_is_held(vm))
@@ -58,5 +56,5 @@ void vm_release(struct vm *vm)
 	}
 	vm_dimms_released(vm);
 	if (atomic_load(&vm->requests))
-		(void)!write(vm->request_watch.fd, &one, sizeof(one));
+		loop_event_set(&vm->request);
 }

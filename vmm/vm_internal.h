@@ -47,7 +47,7 @@ struct vm_mem {
 
 /* What the guest has said, until the main thread looks: machine lock. */
 struct vm_reports {
-	struct loop_watch watch;		/* eventfd */
+	struct loop_event event;
 	struct vm_report queue[VM_REPORTS_MAX];
 	unsigned int count;
 	/* By vm_report.dimm: how often it may still say something, and what it
@@ -95,7 +95,7 @@ struct vm {
 	void *event_opaque;
 
 	/* Written by vCPU threads, handled on the loop. */
-	struct loop_watch request_watch;	/* eventfd */
+	struct loop_event request;
 	struct loop_timer populate;	/* soon after the kernel has started */
 	atomic_uint requests;
 	_Atomic uint8_t exit_value;
@@ -104,13 +104,13 @@ struct vm {
 	bool crash_noted;	/* main thread: said in the log since the reset */
 
 	/* vm_devices.c */
-	struct loop_watch eject_watch;		/* eventfd */
+	struct loop_event ejection;
 	struct loop_timer remind;
 	uint64_t remind_ns;			/* to the first reminder */
 	uint64_t remind_next_ns;
 	uint32_t ejected[PCI_ROOTS];		/* machine lock */
 	/* vm_cpus.c */
-	struct loop_watch cpu_eject_watch;	/* eventfd */
+	struct loop_event cpu_ejection;
 	bool cpus_ejected[CONFIG_MAX_CPUS];	/* machine lock */
 	bool cpu_removing[CONFIG_MAX_CPUS];	/* the guest was asked */
 	char *cpu_ids[CONFIG_MAX_CPUS];		/* NULL: cpuN */
@@ -118,7 +118,7 @@ struct vm {
 	struct vm_chardev *chardevs;		/* vm_chardev.c */
 	struct vm_port *ports;			/* vm_serial.c */
 	/* vm_dimms.c */
-	struct loop_watch dimm_eject_watch;	/* eventfd */
+	struct loop_event dimm_ejection;
 	bool dimms_ejected[DIMMS_MAX];		/* machine lock */
 
 	struct vm_mem mems[VM_MEMS_MAX];	/* the first is hot_memory's */

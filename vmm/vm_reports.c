@@ -6,8 +6,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "vm_cpus.h"
 #include "vm_internal.h"
@@ -38,7 +36,6 @@ void vm_report_allow(struct vm *vm, bool dimm, unsigned int slot)
 static void note(struct vm *vm, const struct vm_report *report)
 {
 	struct vm_reports *r = &vm->reports;
-	uint64_t one = 1;
 
 	r->last[report->dimm][report->slot].source = report->source;
 	r->last[report->dimm][report->slot].status = report->status;
@@ -46,7 +43,7 @@ static void note(struct vm *vm, const struct vm_report *report)
 		return;
 	r->allowed[report->dimm][report->slot]--;
 	r->queue[r->count++] = *report;
-	(void)!write(r->watch.fd, &one, sizeof(one));
+	loop_event_set(&r->event);
 }
 
 void vm_cpu_reported(void *opaque, unsigned int cpu, uint32_t source,
@@ -117,15 +114,12 @@ static void tell(struct vm *vm, const struct vm_report *r)
 		vm_emit(vm, VM_EVENT_UNPLUG_REFUSED, true, id);
 }
 
-static void on_reports(struct loop_watch *w, uint32_t events)
+static void on_reports(void *opaque)
 {
-	struct vm *vm = w->opaque;
+	struct vm *vm = opaque;
 	struct vm_report queue[VM_REPORTS_MAX];
 	unsigned int n;
-	uint64_t count;
 
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
 	pthread_mutex_lock(&vm->machine_lock);
 	n = vm->reports.count;
 	memcpy(queue, vm->reports.queue, n * sizeof(*queue));
@@ -137,26 +131,12 @@ static void on_reports(struct loop_watch *w, uint32_t events)
 
 int vm_reports_init(struct vm *vm, struct error *e)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int ret;
+	int ret = loop_event_init(vm->loop, &vm->reports.event, on_reports, vm);
 
-	if (fd < 0)
-		return error_errno(e, -errno, "eventfd");
-	ret = loop_add(vm->loop, &vm->reports.watch, fd, EPOLLIN, on_reports,
-		       vm);
-	if (ret) {
-		close(fd);
-		return error_errno(e, ret, "event loop");
-	}
-	return 0;
+	return ret ? error_errno(e, ret, "event loop") : 0;
 }
 
 void vm_reports_deinit(struct vm *vm)
 {
-	int fd = vm->reports.watch.fd;
-
-	if (fd < 0)
-		return;
-	loop_remove(&vm->reports.watch);
-	close(fd);
+	loop_event_deinit(&vm->reports.event);
 }

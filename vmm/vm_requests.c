@@ -7,18 +7,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "vm_internal.h"
 
 static void request(struct vm *vm, enum vm_request r)
 {
-	uint64_t one = 1;
-
 	atomic_fetch_or(&vm->requests, (unsigned int)r);
-	(void)!write(vm->request_watch.fd, &one, sizeof(one));
+	loop_event_set(&vm->request);
 }
 
 void vm_platform_request(void *opaque, enum platform_request r, uint8_t value)
@@ -115,14 +111,11 @@ static void crash_loaded(struct vm *vm)
 }
 
 /* The gravest first: what follows it does not matter any more. */
-static void on_request(struct loop_watch *w, uint32_t events)
+static void on_request(void *opaque)
 {
-	struct vm *vm = w->opaque;
+	struct vm *vm = opaque;
 	unsigned int r;
-	uint64_t count;
 
-	(void)events;
-	(void)!read(w->fd, &count, sizeof(count));
 	/* vm_release() comes back to it. */
 	if (vm_is_held(vm))
 		return;
@@ -147,25 +140,12 @@ static void on_request(struct loop_watch *w, uint32_t events)
 
 int vm_requests_init(struct vm *vm, struct error *e)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int ret;
+	int ret = loop_event_init(vm->loop, &vm->request, on_request, vm);
 
-	if (fd < 0)
-		return error_errno(e, -errno, "eventfd");
-	ret = loop_add(vm->loop, &vm->request_watch, fd, EPOLLIN, on_request,
-		       vm);
-	if (!ret)
-		return 0;
-	close(fd);
-	return error_errno(e, ret, "event loop");
+	return ret ? error_errno(e, ret, "event loop") : 0;
 }
 
 void vm_requests_deinit(struct vm *vm)
 {
-	int fd = vm->request_watch.fd;
-
-	if (fd < 0)
-		return;
-	loop_remove(&vm->request_watch);
-	close(fd);
+	loop_event_deinit(&vm->request);
 }

@@ -129,6 +129,52 @@ static void test_loop_timer_fires_periodically(void **state)
 	loop_destroy(t.loop);
 }
 
+struct told {
+	struct loop *loop;
+	struct loop_event event;
+	unsigned int times;
+};
+
+static void on_told(void *opaque)
+{
+	struct told *t = opaque;
+
+	t->times++;
+	loop_stop(t->loop);
+}
+
+static void *tell_twice(void *opaque)
+{
+	struct told *t = opaque;
+
+	loop_event_set(&t->event);
+	loop_event_set(&t->event);
+	return NULL;
+}
+
+static void test_loop_event_is_heard_once_for_all(void **state)
+{
+	struct told t = { .event = LOOP_EVENT_INIT };
+	pthread_t thread;
+
+	(void)state;
+	/* Never made. */
+	loop_event_set(&t.event);
+	loop_event_deinit(&t.event);
+	assert_int_equal(loop_create(&t.loop), 0);
+	assert_int_equal(loop_event_init(t.loop, &t.event, on_told, &t), 0);
+	for (unsigned int i = 1; i < 3; i++) {
+		assert_int_equal(pthread_create(&thread, NULL, tell_twice, &t),
+				 0);
+		pthread_join(thread, NULL);
+		loop_run(t.loop);
+		assert_int_equal(t.times, i);
+	}
+	loop_event_deinit(&t.event);
+	loop_event_deinit(&t.event);
+	loop_destroy(t.loop);
+}
+
 static void *stop_soon(void *opaque)
 {
 	loop_stop(opaque);
@@ -238,6 +284,7 @@ int main(void)
 		cmocka_unit_test(test_loop_post_keeps_all_calls),
 		cmocka_unit_test(test_loop_call_without_a_running_thread_is_plain),
 		cmocka_unit_test(test_loop_timer_fires_periodically),
+		cmocka_unit_test(test_loop_event_is_heard_once_for_all),
 		cmocka_unit_test(test_loop_stop_from_another_thread_ends_it),
 		cmocka_unit_test(test_iothread_crash_reaches_the_handler),
 		cmocka_unit_test(

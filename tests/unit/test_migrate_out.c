@@ -224,7 +224,7 @@ static int setup(void **state)
 	memset(&f, 0, sizeof(f));
 	f.vm.config = &f.config;
 	f.vm.state = VM_RUNNING;
-	f.vm.request_watch.fd = -1;
+	f.vm.request.watch.fd = -1;
 	assert_int_equal(loop_create(&f.vm.loop), 0);
 	f.ram = mmap(NULL, 12 << 20, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

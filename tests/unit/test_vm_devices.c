@@ -204,7 +204,7 @@ static int setup(void **state)
 	f->vm.devices = &f->devices;
 	f->vm.loop = f->m.loop;
 	f->vm.state = VM_RUNNING;
-	f->vm.eject_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	f->vm.ejection = (struct loop_event)LOOP_EVENT_INIT;
 	f->vm.remind.watch = (struct loop_watch)LOOP_WATCH_INIT;
 	pthread_mutex_init(&f->vm.machine_lock, NULL);
 	assert_int_equal(vm_devices_init(&f->vm, &e), 0);

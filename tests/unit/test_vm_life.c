@@ -208,7 +208,7 @@ static int set_up(void **state)
 	struct error e;
 
 	f->vm.config = &f->config;
-	f->vm.request_watch = (struct loop_watch)LOOP_WATCH_INIT;
+	f->vm.request = (struct loop_event)LOOP_EVENT_INIT;
 	pthread_mutex_init(&f->vm.machine_lock, NULL);
 	pthread_mutex_init(&f->vm.death_lock, NULL);
 	assert_int_equal(loop_create(&f->vm.loop), 0);
