@@ -73,32 +73,65 @@ static struct json_object *get_cpus(struct vm *vm)
 	return list;
 }
 
-static struct json_object *get_disks(struct vm *vm)
+/* ---- devices: a list of all of a type ------------------------------------- */
+
+static struct json_object *list_of(struct vm *vm, enum device_type type,
+				   void (*describe)(struct json_object *o,
+						    struct vm *vm,
+						    const struct device *d))
 {
 	struct json_object *list = json_object_new_array();
 
 	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
-		const struct config_disk *disk = d->config;
-		unsigned int at;
 		struct json_object *o;
 
-		if (d->type != DEVICE_DISK)
+		if (d->type != type)
 			continue;
-		at = disk->address - 1;
 		o = json_object_new_object();
-		put(o, "id", text(d->id));
-		put(o, "path", text(disk->path));
-		put(o, "readonly", json_object_new_boolean(disk->readonly));
-		put(o, "size", json_object_new_uint64(
-				vm_disk_size_bytes(vm, d)));
-		put(o, "controller", disk->address ?
-		    json_object_new_int64(at / CONFIG_DISK_LUNS) : NULL);
-		put(o, "lun", disk->address ?
-		    json_object_new_int64(at % CONFIG_DISK_LUNS) : NULL);
-		disk_put_counters(o, d);
+		describe(o, vm, d);
 		json_object_array_add(list, o);
 	}
 	return list;
+}
+
+static void put_disk(struct json_object *o, struct vm *vm,
+		     const struct device *d)
+{
+	const struct config_disk *disk = d->config;
+	unsigned int at = disk->address - 1;
+
+	put(o, "id", text(d->id));
+	put(o, "path", text(disk->path));
+	put(o, "readonly", json_object_new_boolean(disk->readonly));
+	put(o, "size", json_object_new_uint64(vm_disk_size_bytes(vm, d)));
+	put(o, "controller", disk->address ?
+	    json_object_new_int64(at / CONFIG_DISK_LUNS) : NULL);
+	put(o, "lun", disk->address ?
+	    json_object_new_int64(at % CONFIG_DISK_LUNS) : NULL);
+	disk_put_counters(o, d);
+}
+
+static struct json_object *get_disks(struct vm *vm)
+{
+	return list_of(vm, DEVICE_DISK, put_disk);
+}
+
+static void put_pmem(struct json_object *o, struct vm *vm,
+		     const struct device *d)
+{
+	const struct config_pmem *pmem = d->config;
+
+	(void)vm;
+	put(o, "id", text(d->id));
+	put(o, "slot", json_object_new_int64(vm_pmem_slot(d)));
+	put(o, "path", text(pmem->path));
+	put(o, "readonly", json_object_new_boolean(pmem->readonly));
+	put(o, "size", json_object_new_uint64(vm_pmem_size_bytes(d)));
+}
+
+static struct json_object *get_pmem(struct vm *vm)
+{
+	return list_of(vm, DEVICE_PMEM, put_pmem);
 }
 
 /* The kernel counts what vhost moves, on its interface: null here. */
@@ -122,71 +155,45 @@ static void put_counters(struct json_object *o, const char *direction,
 	}
 }
 
-static struct json_object *get_nics(struct vm *vm)
+static void put_nic(struct json_object *o, struct vm *vm,
+		    const struct device *d)
 {
-	struct json_object *list = json_object_new_array();
+	const struct config_net *net = d->config;
+	struct vm_nic_state state;
 
-	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
-		const struct config_net *net = d->config;
-		struct vm_nic_state state;
-		struct json_object *o;
-
-		if (d->type != DEVICE_NET)
-			continue;
-		vm_nic_state(vm, d, &state);
-		o = json_object_new_object();
-		put(o, "id", text(d->id));
-		put(o, "mac", text(net->mac));
-		put(o, "link", text(state.link_up ? "up" : "down"));
-		put(o, "vhost", json_object_new_boolean(net->vhost));
-		put_counters(o, "received", &state.received, !net->vhost);
-		put_counters(o, "sent", &state.sent, !net->vhost);
-		json_object_array_add(list, o);
-	}
-	return list;
+	vm_nic_state(vm, d, &state);
+	put(o, "id", text(d->id));
+	put(o, "mac", text(net->mac));
+	put(o, "link", text(state.link_up ? "up" : "down"));
+	put(o, "vhost", json_object_new_boolean(net->vhost));
+	put_counters(o, "received", &state.received, !net->vhost);
+	put_counters(o, "sent", &state.sent, !net->vhost);
 }
 
-static struct json_object *get_pmem(struct vm *vm)
+static struct json_object *get_nics(struct vm *vm)
 {
-	struct json_object *list = json_object_new_array();
+	return list_of(vm, DEVICE_NET, put_nic);
+}
 
-	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
-		const struct config_pmem *pmem = d->config;
-		struct json_object *o;
+static void put_share(struct json_object *o, struct vm *vm,
+		      const struct device *d)
+{
+	const struct config_9p *share = d->config;
 
-		if (d->type != DEVICE_PMEM)
-			continue;
-		o = json_object_new_object();
-		put(o, "id", text(d->id));
-		put(o, "slot", json_object_new_int64(vm_pmem_slot(d)));
-		put(o, "path", text(pmem->path));
-		put(o, "readonly", json_object_new_boolean(pmem->readonly));
-		put(o, "size", json_object_new_uint64(vm_pmem_size_bytes(d)));
-		json_object_array_add(list, o);
-	}
-	return list;
+	(void)vm;
+	put(o, "tag", text(share->tag));
+	put(o, "path", text(share->path));
+	put(o, "readonly", json_object_new_boolean(share->readonly));
+	put(o, "allowed", text(share->allowed));
+	put(o, "refs", json_object_new_int64(d->uses));
 }
 
 static struct json_object *get_shares(struct vm *vm)
 {
-	struct json_object *list = json_object_new_array();
-
-	for (const struct device *d = vm_device_first(vm); d; d = d->next) {
-		const struct config_9p *share = d->config;
-		struct json_object *o;
-
-		if (d->type != DEVICE_9P)
-			continue;
-		o = json_object_new_object();
-		put(o, "tag", text(share->tag));
-		put(o, "path", text(share->path));
-		put(o, "readonly", json_object_new_boolean(share->readonly));
-		put(o, "allowed", text(share->allowed));
-		put(o, "refs", json_object_new_int64(d->uses));
-		json_object_array_add(list, o);
-	}
-	return list;
+	return list_of(vm, DEVICE_9P, put_share);
 }
+
+/* ---- the VM --------------------------------------------------------------- */
 
 /* Started and stopped, and after the end how it was. */
 static struct json_object *get_life(struct vm *vm)
