@@ -66,7 +66,7 @@ struct vm {
 	/* In order of construction. */
 	struct boot_image *image;
 	struct cmdline cmdline;
-	struct vm_preloader *preloader;	/* vm.c; NULL once it has ended */
+	struct vm_preloader *preloader;	/* vm_boot.c; NULL once it has ended */
 	struct kvm_vm kvm;
 	pthread_mutex_t machine_lock;	/* see bus.h */
 	struct guest_mem *mem;
@@ -353,7 +353,14 @@ int snapshot_load(struct vm *vm, struct error *e);
 /* The part of it that is neither RAM nor what a CPU is. */
 int snapshot_load_state(struct vm *vm, struct error *e);
 
-/* Loads the kernel and puts the boot vCPU at its entry. vm.c */
+/* vm_boot.c */
+
+/* The kernel, and what it is told. */
+int vm_open_image(struct vm *vm, struct error *e);
+/* RAM is there: a thread begins to load it; and has ended, well or not. */
+int vm_begin_preload(struct vm *vm, struct error *e);
+int vm_end_preload(struct vm *vm, struct error *e);
+/* Loads what is not loaded yet and puts the boot vCPU at its entry. */
 int vm_load(struct vm *vm, struct error *e);
 
 #endif
