@@ -102,6 +102,18 @@ static void test_vsock_bad_lines_are_hung_up_on(void **state)
 	close(fd);
 }
 
+/* As many as have connected until now have been looked at. */
+static void catch_up(struct vf *f)
+{
+	int fd = vf_client(f, "x\n"), tries = 1000;
+	char byte;
+
+	while (recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && tries--)
+		vf_settle(f);
+	close(fd);
+	vf_settle(f);
+}
+
 /* Nobody is left waiting, and nothing of them stays. */
 static void test_vsock_lines_that_never_end_are_hung_up_on(void **state)
 {
@@ -110,7 +122,7 @@ static void test_vsock_lines_that_never_end_are_hung_up_on(void **state)
 	int fd = vf_client(f, "CONNECT 5");
 
 	shutdown(fd, SHUT_WR);
-	vf_settle(f);
+	catch_up(f);
 	vf_expect_host(fd, "");
 	close(fd);
 	strcpy(addr.sun_path, f->path);
@@ -121,7 +133,7 @@ static void test_vsock_lines_that_never_end_are_hung_up_on(void **state)
 		assert_int_equal(send(fd, "CONNECT 5", 9, 0), 9);
 		close(fd);
 		if (i % 256 == 255)
-			vf_settle(f);
+			catch_up(f);
 	}
 	close(vf_stream(f, 5));
 }
