@@ -129,8 +129,10 @@ static int serial_activate(struct virtio_device *d)
 
 	serial_control_reset(s);
 	/* 5.3.2: without the feature there is port 0, and nobody speaks of it. */
-	if (!virtio_has(d, VIRTIO_CONSOLE_F_MULTIPORT))
-		s->ports[0].announced = s->ports[0].guest_open = true;
+	if (!virtio_has(d, VIRTIO_CONSOLE_F_MULTIPORT)) {
+		s->ports[0].announced = true;
+		s->ports[0].guest_open = true;
+	}
 	s->host.changed(s->host.opaque);
 	s->stopped = d->quiesced;
 	return s->stopped ? 0 : serial_watch(s);

@@ -21,7 +21,8 @@ void serial_control_removed(struct serial_port *p)
 	p->pending &= 1u << SERIAL_REMOVE;
 	if (p->announced)
 		p->pending |= 1u << SERIAL_REMOVE;
-	p->announced = p->ready = p->guest_open = false;
+	p->announced = p->ready = false;
+	p->guest_open = false;
 }
 
 void serial_control_reset(struct virtio_serial *s)
@@ -31,7 +32,8 @@ void serial_control_reset(struct virtio_serial *s)
 		struct serial_port *p = &s->ports[i];
 
 		p->pending = 0;
-		p->announced = p->ready = p->guest_open = false;
+		p->announced = p->ready = false;
+		p->guest_open = false;
 		p->io.sent = 0;
 	}
 }
