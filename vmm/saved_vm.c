@@ -276,6 +276,8 @@ static int open_parts(struct saved_vm *s, bool directory, unsigned int depth,
 		ret = read_devices(s, e);
 	if (!ret)
 		ret = read_memory(s, e);
+	if (!ret)
+		ret = saved_mems_read(s, false, e);
 	return ret ? ret : saved_vm_open_base(s, depth, e);
 }
 

@@ -26,7 +26,8 @@ static char top[] = "/tmp/test-saved-XXXXXX";
 
 const char *device_type_name(enum device_type type)
 {
-	return type == DEVICE_RNG ? "rng" : "other";
+	return type == DEVICE_RNG ? "rng" : type == DEVICE_MEM ? "mem" :
+								 "other";
 }
 
 const char *device_key(const struct device *device)
@@ -72,19 +73,38 @@ struct made {
 	uint8_t id, base_id;		/* of each, all bytes; 0: not a diff */
 	const char *relative, *absolute;
 	unsigned int slots[3];		/* of a device each; 0: no more */
+	const char *type;		/* NULL: rng */
+	uint32_t rooms;			/* of virtio-mem devices */
 };
 
-static void put_device(struct state_file *f, uint32_t i, unsigned int slot)
+static void put_device(struct state_file *f, uint32_t i, unsigned int slot,
+		       const char *type)
 {
 	struct state_writer *w = state_file_add(f, TAG_DEVICE, i);
 
-	state_put_string(w, "rng");
-	state_put_string(w, "rng");
+	state_put_string(w, type);
+	state_put_string(w, type);
 	state_put_string(w, "");
 	state_put_u8(w, 0);
 	state_put_u8(w, (uint8_t)slot);
 	state_put_bool(w, false);
 	state_put_u32(w, 0);
+}
+
+static void put_rooms(struct state_file *f, uint32_t count)
+{
+	struct state_writer *w;
+
+	if (!count)
+		return;
+	w = state_file_add(f, TAG_MEMS, 0);
+	state_put_u32(w, count);
+	for (uint32_t i = 0; i < count; i++) {
+		state_put_string(w, i ? "m" : "");
+		state_put_u64(w, (i + 1ull) << 32);
+		state_put_u64(w, 128 << 20);
+		state_put_u64(w, 0);
+	}
 }
 
 static void put_identity(struct state_file *f, const struct made *m)
@@ -134,7 +154,8 @@ static void make(const struct made *m)
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		state_put_bytes(state_file_add(f, others[i], 0), "{}", 2);
 	for (uint32_t i = 0; m->slots[i]; i++)
-		put_device(f, i, m->slots[i]);
+		put_device(f, i, m->slots[i], m->type ? m->type : "rng");
+	put_rooms(f, m->rooms);
 	put_identity(f, m);
 	put_memory(f, m);
 	assert_int_equal(state_file_encode(f, &data, &len), 0);
@@ -174,6 +195,19 @@ static void test_two_devices_in_one_slot_are_refused(void **state)
 	assert_opens("s");
 	make(&(struct made){ .name = "s", .id = 1, .slots = { 3, 3 } });
 	assert_refused("s", "in one slot");
+}
+
+static void test_rooms_of_virtio_mems_are_looked_at(void **state)
+{
+	struct made m = { .name = "s", .id = 1, .type = "mem", .rooms = 2,
+			  .slots = { 3, 4 } };
+
+	(void)state;
+	make(&m);
+	assert_opens("s");
+	m.rooms = VM_MEMS_MAX + 1;
+	make(&m);
+	assert_refused("s", "section 'mems'");
 }
 
 /* What is of another kind holds nobody up. */
@@ -285,6 +319,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_devices_in_one_slot_are_refused),
+		cmocka_unit_test(test_rooms_of_virtio_mems_are_looked_at),
 		cmocka_unit_test(test_fifos_are_refused_at_once),
 		cmocka_unit_test(test_chain_of_wrong_bases_takes_no_time),
 		cmocka_unit_test(test_how_ram_was_come_by_is_no_part_of_it),
