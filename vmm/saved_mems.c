@@ -12,6 +12,16 @@ static void get(struct saved_mem *m, struct state_reader *r)
 	m->open = state_get_u64(r);
 }
 
+/* A room without its device would be in the way of the next one. */
+static uint32_t count_devices(const struct saved_vm *s)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < s->device_count; i++)
+		n += s->devices[i].type == DEVICE_MEM;
+	return n;
+}
+
 int saved_mems_read(struct saved_vm *s, bool stream, struct error *e)
 {
 	const struct state_section *section =
@@ -29,6 +39,7 @@ int saved_mems_read(struct saved_vm *s, bool stream, struct error *e)
 	ret = state_reader_finish(&r);
 	/* How much of the first one is open is said twice. */
 	if (!ret && (!count || count > VM_MEMS_MAX ||
+		     count != count_devices(s) ||
 		     (!stream && s->mems[0].open != s->hot_bytes)))
 		ret = -EPROTO;
 	if (ret)

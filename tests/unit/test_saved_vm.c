@@ -197,7 +197,7 @@ static void test_two_devices_in_one_slot_are_refused(void **state)
 	assert_refused("s", "in one slot");
 }
 
-static void test_rooms_of_virtio_mems_are_looked_at(void **state)
+static void test_rooms_without_their_devices_are_refused(void **state)
 {
 	struct made m = { .name = "s", .id = 1, .type = "mem", .rooms = 2,
 			  .slots = { 3, 4 } };
@@ -205,7 +205,10 @@ static void test_rooms_of_virtio_mems_are_looked_at(void **state)
 	(void)state;
 	make(&m);
 	assert_opens("s");
-	m.rooms = VM_MEMS_MAX + 1;
+	m.rooms = 1;
+	make(&m);
+	assert_refused("s", "section 'mems'");
+	m.rooms = 3;
 	make(&m);
 	assert_refused("s", "section 'mems'");
 }
@@ -319,7 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_devices_in_one_slot_are_refused),
-		cmocka_unit_test(test_rooms_of_virtio_mems_are_looked_at),
+		cmocka_unit_test(test_rooms_without_their_devices_are_refused),
 		cmocka_unit_test(test_fifos_are_refused_at_once),
 		cmocka_unit_test(test_chain_of_wrong_bases_takes_no_time),
 		cmocka_unit_test(test_how_ram_was_come_by_is_no_part_of_it),
