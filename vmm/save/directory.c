@@ -128,34 +128,43 @@ bool save_still_called(int parent_fd, const char *name, int fd)
 }
 
 /* Until it is locked another process may take it for one of the dead. */
-static bool lock_temporary(const struct save_directory *d, int fd)
+static bool lock_temporary(const struct save_directory *d, int fd, int flags)
 {
-	return !flock(fd, LOCK_EX | LOCK_NB) &&
+	return !flock(fd, LOCK_EX | flags) &&
 	       save_still_called(d->parent_fd, d->temporary, fd);
 }
 
-/* The lock ends with the process: what is there and not locked is dead. */
+/* The lock ends with the process: what is there and not locked is dead, or was
+ * replaced. False: it is neither. */
+static bool clear_temporary(const struct save_directory *d, bool replaced)
+{
+	int fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
+	/* Who looks at what was replaced does not look for long. */
+	bool ours = fd < 0 || lock_temporary(d, fd, replaced ? 0 : LOCK_NB);
+
+	if (fd >= 0 && ours && !replaced)
+		save_unfinished_clear(fd, "state");
+	if (fd >= 0 && ours)
+		remove_tree(d->parent_fd, d->temporary);
+	if (fd >= 0)
+		close(fd);
+	return ours;
+}
+
 static int make_temporary(struct save_directory *d, const char *path,
 			  struct error *e)
 {
-	int fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
-	bool locked = fd < 0 || lock_temporary(d, fd);
+	bool clear = clear_temporary(d, false);
 
-	if (fd >= 0 && locked) {
-		save_unfinished_clear(fd, "state");
-		remove_tree(d->parent_fd, d->temporary);
-	}
-	if (fd >= 0)
-		close(fd);
-	if (locked && mkdirat(d->parent_fd, d->temporary, 0700)) {
+	if (clear && mkdirat(d->parent_fd, d->temporary, 0700)) {
 		if (errno != EEXIST)
 			return error_errno(e, -errno, "directory %s", path);
-	} else if (locked) {
+	} else if (clear) {
 		d->fd = openat(d->parent_fd, d->temporary,
 			       DIRECTORY | O_NOFOLLOW);
 		if (d->fd < 0 && errno != ENOENT)
 			return error_errno(e, -errno, "directory %s", path);
-		d->made = d->fd >= 0 && lock_temporary(d, d->fd);
+		d->made = d->fd >= 0 && lock_temporary(d, d->fd, LOCK_NB);
 	}
 	return d->made ? 0 : error_set(e, -EBUSY, "directory %s: another VM is "
 				       "being saved there", path);
@@ -209,9 +218,11 @@ int save_directory_commit(struct save_directory *d, struct error *e)
 	ret = renameat2(d->parent_fd, d->temporary, d->parent_fd, d->name,
 			RENAME_EXCHANGE);
 	if (!ret) {
-		/* What was replaced has the temporary name now. */
+		/* The next one may replace it at once, and be at what was
+		 * replaced, which has the temporary name now. */
+		flock(d->fd, LOCK_UN);
 		fsync(d->parent_fd);
-		remove_tree(d->parent_fd, d->temporary);
+		clear_temporary(d, true);
 	} else if (errno == ENOENT) {
 		ret = renameat2(d->parent_fd, d->temporary, d->parent_fd,
 				d->name, RENAME_NOREPLACE);
