@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Whatever is wrong with a save is named, with exit status 2, before the guest runs; also when all checksums are right."""
 
+import json
 import os
 import shutil
 import struct
@@ -129,6 +130,17 @@ def test_files_that_do_not_fit_are_named(saves):
     refused(full, str(disk))
 
 
+def test_a_page_that_cannot_be_read_ends_the_vm(mote, saves):
+    """With --memory fault the file is looked at when the guest wants it; what is made up would be worse than the end."""
+    vm = mote("restore", saves / "full", "--memory", "fault", "--paused", "--monitor", saves / "f", "--exit-report", saves / "report")
+    s = Session(saves / "f")
+    os.truncate(saves / "full" / "memory", 0)
+    s.command("cont")
+    assert vm.wait(60) == 4 and not vm.out, vm.transcript()
+    assert "memory cannot be read" in vm.reason(), vm.transcript()
+    assert json.loads((saves / "report").read_text())["code"] == 4
+
+
 def test_what_is_impossible_is_named_with_all_checksums_right(saves):
     full = saves / "full"
     good = (full / "state").read_bytes()
@@ -221,3 +233,25 @@ def test_what_is_wrong_in_a_chain_is_named(mote, payload, tmp_path):
         assert not (tmp_path / "out").exists()
         flip(saves[n] / "memory")
     subprocess.run([MOTE, "merge", saves[4], tmp_path / "out"], check=True, timeout=60)
+
+
+def test_a_chain_has_an_end(mote, payload, tmp_path):
+    """What could not be restored is not saved; and the longest there is can be made one."""
+    vm = mote("run", "-k", payload("1: incl 0x400000; jmp 1b"), "-m", "16", "--monitor", tmp_path / "m")
+    s = Session(tmp_path / "m")
+    s.command("stop")
+    s.command("save", directory=str(tmp_path / "0"))
+    for n in range(1, 64):
+        s.command("cont")
+        s.command("stop")
+        s.command("save", directory=str(tmp_path / str(n)), type="diff", base=str(tmp_path / str(n - 1)))
+    error = s.reply("save", directory=str(tmp_path / "64"), type="diff", base=str(tmp_path / "63"))["error"]
+    assert error["class"] == "InvalidConfig" and "64" in error["desc"]
+    assert not (tmp_path / "64").exists()
+    s.command("quit")
+    assert vm.wait(60) == 0
+    subprocess.run([MOTE, "merge", tmp_path / "63", tmp_path / "all"], check=True, timeout=60)
+    for saved in ("63", "all"):
+        vm = mote("restore", tmp_path / saved, "--memory", "copy", "--monitor", tmp_path / "c")
+        Session(tmp_path / "c").command("quit")
+        assert vm.wait(60) == 0

@@ -89,7 +89,7 @@ def test_a_chain_of_diffs_restores_and_merges(run, mote, tmp_path, disk):
     moved.mkdir()
     for path in (*saves, tmp_path / "two", tmp_path / "none"):
         path.rename(moved / path.name)
-    for number, (path, mode) in enumerate(((moved / "save4", "map"), (moved / "save4", "copy"), (moved / "two", "map"),
+    for number, (path, mode) in enumerate(((moved / "save4", "map"), (moved / "save4", "copy"), (moved / "two", "fault"),
                                            (moved / "none", "copy"), (merged, "copy"))):
         disk.write_bytes(image)
         clone = mote("restore", path, "--memory", mode, "--monitor", tmp_path / f"c{number}")
