@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Saving a VM that has one of everything, much of it added while it ran, and is busy with it."""
 
+import os
 import re
+import socket
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -41,6 +45,32 @@ def echoing(path):
     stream = connect(path, 5000)
     stream.sendall(b"E")
     return stream
+
+
+class Echoes(threading.Thread):
+    """A stream that is hardly idle, until it ends: what comes back is what was sent."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.stream, self.rounds, self.good = echoing(path), 0, True
+        self.start()
+
+    def run(self):
+        while self.good:
+            data = os.urandom(20000)
+            time.sleep(0.1)  # there is other load, and one processor
+            try:
+                self.stream.sendall(data)
+                at = 0
+                while at < len(data):
+                    more = self.stream.recv(65536)
+                    if not more:
+                        return
+                    self.good &= data[at:at + len(more)] == more
+                    at += len(more)
+            except OSError:
+                return
+            self.rounds += 1
 
 
 def block(address):
@@ -105,13 +135,16 @@ def test_everything_is_there_again(run, mote, tmp_path, namespace):
     assert len(memory) == 2
     cpus = {cpu["cpu-index"] for cpu in g.monitor.command("query-cpus-fast")}
     g.sh(BUSY)
-    until(lambda: min(rounds(g), default=0) > 0, "no load")
+    echoes = Echoes(vsock)
+    until(lambda: min(rounds(g), default=0) > 0 and echoes.rounds > 0, "no load")
     before = rounds(g)
     g.monitor.command("stop")
     g.monitor.command("save", directory=str(tmp_path / "saved"))
     g.monitor.command("quit")
     assert g.vm.wait() == 0
     assert stream.recv(1) == b""
+    echoes.join(60)
+    assert echoes.good and not echoes.is_alive()
 
     agent = tmp_path / "other-agent"
     h = Restored(mote, g, tmp_path / "saved", tmp_path / "m2", "--vsock", f"cid=42,path={agent}", preexec_fn=namespace.enter)
@@ -139,8 +172,17 @@ def test_everything_is_there_again(run, mote, tmp_path, namespace):
     total = meminfo(h, "MemTotal")
     h.monitor.command("stop")
     h.monitor.command("save", directory=str(tmp_path / "between"), type="diff", base=str(tmp_path / "saved"))
-    # From here on it is by logs, the host's kernel's too, that is known what changes.
+    # From here on it is by logs, the host's kernel's too, that is known what changes. A stream goes on after a mere pause.
     h.monitor.command("cont")
+    echoes = Echoes(agent)
+    until(lambda: echoes.rounds > 0, "no echoes")
+    h.monitor.command("stop")
+    h.monitor.command("cont")
+    done = echoes.rounds
+    until(lambda: echoes.rounds > done + 1, "the echoes do not go on")
+    echoes.stream.shutdown(socket.SHUT_RDWR)
+    echoes.join(60)
+    assert echoes.good
     h.sh(f"nc {HOST} 7002 </dev/null >/tmp/stream", timeout=300)
     h.monitor.command("stop")
     h.monitor.command("save", directory=str(tmp_path / "diff"), type="diff", base=str(tmp_path / "between"))
