@@ -142,16 +142,22 @@ static bool start_cancelled(void)
 	return pending_quit();
 }
 
+static void block_quits(sigset_t *mask)
+{
+	sigemptyset(mask);
+	sigaddset(mask, SIGTERM);
+	sigaddset(mask, SIGINT);
+	sigaddset(mask, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, mask, NULL);
+}
+
 /* Before the first thread: all inherit the mask. */
 static int watch_signals(struct run *r, struct error *e)
 {
 	sigset_t mask;
 	int fd, ret;
 
-	sigemptyset(&mask);
-	sigaddset(&mask, SIGTERM);
-	sigaddset(&mask, SIGINT);
-	sigaddset(&mask, SIGHUP);
+	block_quits(&mask);
 	sigaddset(&mask, SIGWINCH);
 	sigaddset(&mask, SIGCONT);
 	pthread_sigmask(SIG_BLOCK, &mask, NULL);
@@ -175,7 +181,8 @@ static int set_up(struct run *r, struct error *e)
 		return error_errno(e, ret, "event loop");
 	ret = watch_signals(r, e);
 	if (!ret && r->saved)
-		ret = vm_restore(&r->vm, c, r->loop, r->saved, e);
+		ret = vm_restore(&r->vm, c, r->loop, r->saved,
+				 start_cancelled, e);
 	else if (!ret)
 		ret = vm_create(&r->vm, c, r->loop, start_cancelled, e);
 	saved_vm_close(r->saved);
@@ -367,6 +374,8 @@ static int restore(int argc, char **argv)
 static int merge(int argc, char **argv)
 {
 	struct error e;
+	sigset_t mask;
+	int ret;
 
 	for (int i = 0; i < argc; i++)
 		if (argv[i][0] == '-') {
@@ -379,8 +388,12 @@ static int merge(int argc, char **argv)
 		return fail(&e);
 	}
 	catch_fatal_signals();
-	return merge_saves(argv, (size_t)argc - 1, argv[argc - 1], &e) ?
-		       fail(&e) : STATUS_OK;
+	block_quits(&mask);
+	ret = merge_saves(argv, (size_t)argc - 1, argv[argc - 1],
+			  start_cancelled, &e);
+	/* What has been waiting ends it, now that nothing is left of it. */
+	pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+	return ret ? fail(&e) : STATUS_OK;
 }
 
 static bool is_help(const char *word)

@@ -84,7 +84,8 @@ static int write_identity(struct state_file *f, struct error *e)
 }
 
 static int write_memory(const struct saved_vm *s, struct state_file *f,
-			struct save_directory *d, struct error *e)
+			struct save_directory *d, bool (*cancelled)(void),
+			struct error *e)
 {
 	struct state_writer *w = state_file_add(f, TAG_MEMORY, 0);
 	struct memory_layer layers[SAVED_MAX_LAYERS];
@@ -96,6 +97,7 @@ static int write_memory(const struct saved_vm *s, struct state_file *f,
 		return error_set(e, -ENOMEM, "out of memory");
 	fd = save_directory_file(d, MEMORY_NAME, e);
 	progress_begin(&progress, "merging memory", s->map.len_bytes);
+	progress.cancelled = cancelled;
 	ret = fd < 0 ? fd : memory_layers_merge(layers, (size_t)count, fd, &map,
 						&progress, e);
 	progress_end(&progress);
@@ -119,7 +121,8 @@ static int write_file(struct save_directory *d, const char *name,
 }
 
 static int write_files(const struct saved_vm *s, struct state_file *f,
-		       struct save_directory *d, struct error *e)
+		       struct save_directory *d, bool (*cancelled)(void),
+		       struct error *e)
 {
 	uint8_t *data;
 	size_t len;
@@ -133,7 +136,7 @@ static int write_files(const struct saved_vm *s, struct state_file *f,
 			ret = copy_section(section, f, e);
 	}
 	if (!ret)
-		ret = write_memory(s, f, d, e);
+		ret = write_memory(s, f, d, cancelled, e);
 	if (ret)
 		return ret;
 	ret = state_file_encode(f, &data, &len);
@@ -148,7 +151,7 @@ static int write_files(const struct saved_vm *s, struct state_file *f,
 }
 
 int merge_saves(char *const *dirs, size_t count, const char *out,
-		struct error *e)
+		bool (*cancelled)(void), struct error *e)
 {
 	struct save_directory *d = NULL;
 	struct state_file *f = NULL;
@@ -162,7 +165,7 @@ int merge_saves(char *const *dirs, size_t count, const char *out,
 	if (!ret)
 		ret = save_directory_create(&d, out, e);
 	if (!ret)
-		ret = write_files(s, f, d, e);
+		ret = write_files(s, f, d, cancelled, e);
 	if (!ret)
 		ret = save_directory_commit(d, e);
 	save_directory_destroy(d);

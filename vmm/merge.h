@@ -3,6 +3,7 @@
 #ifndef MOTE_MERGE_H
 #define MOTE_MERGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "error.h"
@@ -10,9 +11,10 @@
 /*
  * dirs: one save, whose bases are found as it names them, or a chain of them, from
  * the lowest to the last. All of it is checked, memory too. out is replaced at
- * once, or not at all, and needs none of them.
+ * once, or not at all, and needs none of them. cancelled is asked again and
+ * again; true: -ECANCELED, and nothing is left. Or NULL.
  */
 int merge_saves(char *const *dirs, size_t count, const char *out,
-		struct error *e);
+		bool (*cancelled)(void), struct error *e);
 
 #endif

@@ -18,6 +18,9 @@ struct progress {
 	uint64_t begun_ns;		/* CLOCK_MONOTONIC */
 	_Atomic uint64_t told_ns;	/* the last line; 0: none */
 	int fd;				/* -1: nobody looks */
+	/* NULL after progress_begin(); else what is done ends soon after this
+	 * was true, with -ECANCELED. Any thread. */
+	bool (*cancelled)(void);
 };
 
 /* what: a few words. One thread. */

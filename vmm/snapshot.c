@@ -361,6 +361,7 @@ static int load_memory(struct vm *vm, struct error *e)
 	if ((map && n == 1) || s->mode == RESTORE_FAULT)
 		return 0;
 	progress_begin(&progress, "reading memory", s->map.len_bytes);
+	progress.cancelled = vm->start_cancelled;
 	ret = memory_layers_read(layers + map, (size_t)n - map, parts, count,
 				 map ? MEMORY_CHECK_PAGES : MEMORY_CHECK_ALL,
 				 &progress, e);

@@ -71,8 +71,10 @@ const char *saved_vm_config(const struct saved_vm *s);
 int saved_vm_use(struct saved_vm *s, enum restore_memory mode,
 		 struct vm_config *c, struct error *e);
 
-/* As vm_create(); the VM is paused, and s may be closed afterwards. */
+/* As vm_create(); the VM is paused, and s may be closed afterwards. cancelled is
+ * asked while memory is read. */
 int vm_restore(struct vm **out, const struct vm_config *c, struct loop *loop,
-	       const struct saved_vm *s, struct error *e);
+	       const struct saved_vm *s, bool (*cancelled)(void),
+	       struct error *e);
 
 #endif

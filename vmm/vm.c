@@ -337,9 +337,10 @@ int vm_create(struct vm **out, const struct vm_config *c, struct loop *loop,
 }
 
 int vm_restore(struct vm **out, const struct vm_config *c, struct loop *loop,
-	       const struct saved_vm *s, struct error *e)
+	       const struct saved_vm *s, bool (*cancelled)(void),
+	       struct error *e)
 {
-	return create(out, c, loop, NULL, s, e);
+	return create(out, c, loop, cancelled, s, e);
 }
 
 void vm_destroy(struct vm *vm)

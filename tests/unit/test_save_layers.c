@@ -103,8 +103,14 @@ static void assert_layers_are(const struct memory_layer *layers, size_t count,
 	munmap(got.p, FIRST + SECOND);
 }
 
+static bool at_once(void)
+{
+	return true;
+}
+
 static void test_layers_add_up_and_merge(void **state)
 {
+	struct progress progress;
 	struct memory_layer layers[4], merged;
 	struct memory_map maps[4], map;
 	struct memory m;
@@ -137,6 +143,11 @@ static void test_layers_add_up_and_merge(void **state)
 	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map, NULL, &e), 0);
 	merged.map = &map;
 	assert_layers_are(&merged, 1, &m);
+	/* Nor need it come to its end. */
+	progress_begin(&progress, "merging", maps[0].len_bytes);
+	progress.cancelled = at_once;
+	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map,
+					     &progress, &e), -ECANCELED);
 	/* Damage in a lower layer is found though another lies over it. */
 	assert_int_equal(pwrite(layers[0].fd, "?", 1, PAGE / 2), 1);
 	assert_int_equal(memory_layers_merge(layers, 4, merged.fd, &map, NULL, &e),

@@ -9,6 +9,14 @@
 
 #define MAX_THREADS	8
 
+static bool is_cancelled(const struct memory_job *job)
+{
+	if (job->owner && job_cancelled(job->owner))
+		return true;
+	return job->progress && job->progress->cancelled &&
+	       job->progress->cancelled();
+}
+
 static void *run(void *opaque)
 {
 	struct memory_job *job = opaque;
@@ -19,7 +27,7 @@ static void *run(void *opaque)
 
 		if (i >= job->chunk_count)
 			break;
-		if (job->owner && job_cancelled(job->owner))
+		if (is_cancelled(job))
 			ret = -ECANCELED;
 		else
 			ret = job->work(job, i);
