@@ -11,7 +11,7 @@
 #include "config/cli.h"
 #include "config/options.h"
 
-#define MAX_ARGS 24
+#define MAX_ARGS 32
 
 static int parse(struct cli_run *r, struct error *e, const char *const *args)
 {
@@ -626,7 +626,8 @@ static int parse_restore(struct cli_restore *r, struct error *e,
 			  "\"mac\": \"02:00:00:00:00:01\"}], "
 			  "\"9p\": [{\"path\": \"/srv\", \"tag\": \"s\"}], "
 			  "\"chardevs\": [{\"id\": \"x\", \"type\": \"unix\", "
-			  "\"path\": \"/x\"}, \"unix,id=y,path=/y\"], "
+			  "\"path\": \"/x\"}, \"unix,id=y,path=/y\", "
+			  "\"connect,id=z,path=/z,reconnect=1\"], "
 			  "\"vsock\": {\"cid\": 3, \"path\": \"a.sock\"}}",
 	};
 	return cli_parse_restore(argc, argv, r, e);
@@ -647,6 +648,7 @@ static void test_cli_restore_overrides(void **state)
 				       "tap=t1,id=n", "--9p", "/new,tag=s",
 				       "--chardev", "id=x,path=/x2",
 				       "--chardev", "null,id=y",
+				       "--chardev", "id=z,path=/z,reconnect=9",
 				       "--vsock", "cid=4,path=b.sock")))
 		fail_msg("%s", e.text);
 	assert_string_equal(r.saved, "dir");
@@ -665,11 +667,13 @@ static void test_cli_restore_overrides(void **state)
 	assert_int_equal(c->share_count, 1);
 	assert_string_equal(c->shares[0].path, "/new");
 	assert_int_equal(c->vsock.cid, 4);
-	assert_int_equal(c->chardev_count, 2);
+	assert_int_equal(c->chardev_count, 3);
 	assert_int_equal(c->chardevs[0].back.kind, CHAR_UNIX);
 	assert_string_equal(c->chardevs[0].back.path, "/x2");
 	assert_int_equal(c->chardevs[1].back.kind, CHAR_NULL);
 	assert_null(c->chardevs[1].back.path);
+	assert_int_equal(c->chardevs[2].back.kind, CHAR_CONNECT);
+	assert_int_equal(c->chardevs[2].back.reconnect_s, 9);
 	config_deinit(c);
 	assert_int_equal(parse_restore(&r, &e, ARGS("dir")), 0);
 	assert_false(r.copy);
@@ -706,7 +710,7 @@ static void test_cli_restore_mistakes_are_named(void **state)
 		{ { "a", "--9p", "/x,tag=s,readonly=on" }, "readonly" },
 		{ { "a", "--9p", "/x,tag=s,allowed=b" }, "allowed" },
 		{ { "a", "--9p", "/x,tag=s,msize=8K" }, "msize" },
-		{ { "a", "--chardev", "id=z,path=/z" }, "'z'" },
+		{ { "a", "--chardev", "id=w,path=/w" }, "'w'" },
 		{ { "a", "--chardev", "id=x" }, "path" },
 		{ { "a", "--monitr", "x" }, "--monitor" },
 	};

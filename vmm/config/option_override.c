@@ -214,6 +214,9 @@ static int override_chardev(struct vm_config *c, size_t count,
 			given->back = (struct config_char){ 0 };
 		} else {
 			move_path(&back->path, &given->back.path);
+			back->append |= given->back.append;
+			if (given->back.reconnect_s)
+				back->reconnect_s = given->back.reconnect_s;
 		}
 		return 0;
 	}
