@@ -98,9 +98,14 @@ static int work(struct job *j, void *opaque, struct error *e)
 
 	channel_set_cancel(d->to, job_cancel_fd(j));
 	ret = elf_core_write(&d->core, d->to, progress, j);
+	if (!ret)
+		ret = vm_check_memory(d->vm, "dump", NULL);
 	ret = channel_finish(d->to, ret, e);
-	return ret ? error_prefix(e, ret, "dump") :
-		     vm_check_memory(d->vm, "dump", e);
+	if (!ret)
+		return 0;
+	error_prefix(e, ret, "dump");
+	vm_check_memory(d->vm, "dump", e);
+	return ret;
 }
 
 static void end(struct vm_dump *d)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/channel save/command error */
+/* LINK: save/channel save/output char/listener loop save/command error */
 /* Channels: bytes arrive, ends are noticed, nothing is left behind. */
 #include "unit.h"
 
@@ -212,11 +212,123 @@ static void test_channel_that_waits_is_cancelled(void **state)
 	}
 }
 
+/* ---- what was there before ------------------------------------------------ */
+
+static void put(const char *text, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+static void expect_file(const char *text)
+{
+	char found[64] = "";
+	int fd = open(path, O_RDONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, found, sizeof(found)), strlen(text));
+	assert_memory_equal(found, text, strlen(text));
+	close(fd);
+}
+
+static void test_channel_file_that_was_there_stays_without_an_end(void **state)
+{
+	struct channel *c;
+	struct error e;
+
+	(void)state;
+	snprintf(uri, sizeof(uri), "file:%s", path);
+	assert_int_equal(channel_open(&c, uri, CHANNEL_OUT, &e), 0);
+	assert_int_equal(channel_write(c, "half", 4), 0);
+	channel_close(c);
+	assert_int_equal(access(path, F_OK), -1);
+	put("of the user's", 0640);
+	assert_int_equal(channel_open(&c, uri, CHANNEL_OUT, &e), 0);
+	assert_int_equal(channel_write(c, "half", 4), 0);
+	expect_file("of the user's");
+	/* It has failed, and is told so. */
+	assert_int_equal(channel_finish(c, -EIO, &e), -EIO);
+	channel_close(c);
+	expect_file("of the user's");
+}
+
+static void test_channel_file_is_replaced_at_the_end(void **state)
+{
+	char link[80], other[80];
+	struct channel *c;
+	struct error e;
+	struct stat st;
+
+	(void)state;
+	put("of the user's, and longer", 0640);
+	/* By way of a link, which stays one. */
+	snprintf(link, sizeof(link), "%s.link", path);
+	assert_int_equal(symlink("x", link), 0);
+	snprintf(uri, sizeof(uri), "file:%s", link);
+	assert_int_equal(channel_open(&c, uri, CHANNEL_OUT, &e), 0);
+	assert_int_equal(channel_write(c, "all", 3), 0);
+	assert_int_equal(channel_finish(c, 0, &e), 0);
+	channel_close(c);
+	expect_file("all");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_int_equal(lstat(link, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	unlink(link);
+	/* One that has two names keeps both. */
+	snprintf(other, sizeof(other), "%s.other", path);
+	assert_int_equal(linkat(AT_FDCWD, path, AT_FDCWD, other, 0), 0);
+	snprintf(uri, sizeof(uri), "file:%s", path);
+	assert_int_equal(channel_open(&c, uri, CHANNEL_OUT, &e), 0);
+	assert_int_equal(channel_write(c, "both", 4), 0);
+	assert_int_equal(channel_finish(c, 0, &e), 0);
+	channel_close(c);
+	expect_file("both");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_nlink, 2);
+	unlink(other);
+}
+
+static void test_channel_socket_nobody_has_open_is_replaced(void **state)
+{
+	struct channel *c, *d;
+	struct error e;
+
+	(void)state;
+	snprintf(uri, sizeof(uri), "unix:%s", path);
+	for (int i = 0; i < 2; i++) {
+		/* Only this process's exit would leave it: renamed, it is not
+		 * known to its owner. */
+		char away[80];
+
+		assert_int_equal(channel_open(&c, uri, CHANNEL_IN, &e), 0);
+		assert_int_equal(channel_open(&d, uri, CHANNEL_IN, &e),
+				 -EADDRINUSE);
+		assert_non_null(strstr(e.text, path));
+		snprintf(away, sizeof(away), "%s.away", path);
+		assert_int_equal(rename(path, away), 0);
+		channel_close(c);
+		assert_int_equal(rename(away, path), 0);
+	}
+	assert_int_equal(channel_open(&c, uri, CHANNEL_IN, &e), 0);
+	channel_close(c);
+	assert_int_equal(access(path, F_OK), -1);
+	put("no socket", 0600);
+	assert_int_equal(channel_open(&c, uri, CHANNEL_IN, &e), -EEXIST);
+	expect_file("no socket");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_channel_file_has_holes),
+		TEST(test_channel_file_that_was_there_stays_without_an_end),
+		TEST(test_channel_file_is_replaced_at_the_end),
+		TEST(test_channel_socket_nobody_has_open_is_replaced),
 		TEST(test_channel_command_gets_and_gives_all),
 		TEST(test_channel_socket_connects_two),
 		TEST(test_channel_command_that_fails_is_told),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/elf_core save/channel save/command save/machine_x86 state job loop error */
+/* LINK: save/elf_core save/channel save/output char/listener save/command save/machine_x86 state job loop error */
 /* ELF cores: what a reader of ELF finds in them. Jobs: they write them. */
 #include "unit.h"
 

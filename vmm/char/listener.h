@@ -2,7 +2,8 @@
 /*
  * A listening Unix stream socket and its clients. One made at a path replaces a
  * stale socket there (nobody has it open), a live one is an error, and only the
- * socket made here is removed again. Main thread, which is the loop's.
+ * socket made here is removed again. Main thread, which is the loop's; but one that
+ * is not started is any thread's, who takes clients from its fd.
  */
 #ifndef MOTE_LISTENER_H
 #define MOTE_LISTENER_H

@@ -14,7 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "char/listener.h"
 #include "save/command.h"
+#include "save/output.h"
 
 /* How long a command may take to end when it has all that there is. */
 #define COMMAND_END_MS	30000
@@ -22,8 +24,8 @@
 struct channel {
 	enum channel_direction direction;
 	int fd;			/* -1: a socket's client has not come yet */
-	int listen_fd;		/* -1: no socket that is listened at */
-	char *listen_path;
+	struct listener listener;	/* never started */
+	struct output output;
 	int cancel_fd;
 	bool regular;		/* a file that can have holes */
 	uint64_t at;		/* bytes from its start */
@@ -34,14 +36,18 @@ struct channel {
 
 static int open_file(struct channel *c, const char *path, struct error *e)
 {
-	int flags = c->direction == CHANNEL_OUT ? O_WRONLY | O_CREAT | O_TRUNC :
-						  O_RDONLY;
+	int ret;
 
-	/* A pipe without anybody at its other end must not hold us up. */
-	c->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0600);
-	if (c->fd < 0)
-		return error_errno(e, -errno, "Could not open '%s'", path);
-	return 0;
+	if (c->direction == CHANNEL_OUT) {
+		ret = output_open(&c->output, path);
+		c->fd = c->output.fd;
+	} else {
+		/* A pipe without anybody at its other end must not hold us
+		 * up. */
+		c->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		ret = c->fd < 0 ? -errno : 0;
+	}
+	return ret ? error_errno(e, ret, "Could not open '%s'", path) : 0;
 }
 
 static int open_command(struct channel *c, const char *text, struct error *e)
@@ -52,36 +58,28 @@ static int open_command(struct channel *c, const char *text, struct error *e)
 	return ret ? error_errno(e, ret, "exec:%s", text) : 0;
 }
 
-static int open_socket(struct channel *c, const char *path, struct error *e)
+static int connect_socket(struct channel *c, const char *path, struct error *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int ret;
 
-	if (fd < 0)
-		return error_errno(e, -errno, "unix:%s", path);
-	if (c->direction == CHANNEL_OUT)
-		c->fd = fd;
-	else
-		c->listen_fd = fd;
 	if (!*path || strlen(path) >= sizeof(a.sun_path))
 		return error_set(e, -EINVAL, "unix:%s: no socket can have that "
 				 "path", path);
 	strcpy(a.sun_path, path);
-	if (c->direction == CHANNEL_OUT)
-		ret = connect(fd, (struct sockaddr *)&a, sizeof(a));
-	else
-		ret = bind(fd, (struct sockaddr *)&a, sizeof(a));
-	if (ret)
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof(a)))
 		return error_errno(e, -errno, "unix:%s", path);
+	return 0;
+}
+
+static int open_socket(struct channel *c, const char *path, struct error *e)
+{
+	int ret;
+
 	if (c->direction == CHANNEL_OUT)
-		return 0;
-	c->listen_path = strdup(path);
-	if (!c->listen_path) {
-		unlink(path);
-		return error_set(e, -ENOMEM, "out of memory");
-	}
-	return listen(fd, 1) ? error_errno(e, -errno, "unix:%s", path) : 0;
+		return connect_socket(c, path, e);
+	ret = listener_open(&c->listener, path, 1, e);
+	return ret ? error_prefix(e, ret, "unix") : 0;
 }
 
 static struct channel *new_channel(enum channel_direction direction)
@@ -91,7 +89,9 @@ static struct channel *new_channel(enum channel_direction direction)
 	if (!c)
 		return NULL;
 	c->direction = direction;
-	c->fd = c->listen_fd = c->cancel_fd = -1;
+	c->fd = c->cancel_fd = -1;
+	c->listener = (struct listener)LISTENER_INIT;
+	c->output = (struct output)OUTPUT_INIT;
 	c->command = (struct command)COMMAND_INIT;
 	return c;
 }
@@ -156,24 +156,14 @@ int channel_from_fd(struct channel **out, int fd, struct error *e)
 	return 0;
 }
 
-static void stop_listening(struct channel *c)
-{
-	if (c->listen_path)
-		unlink(c->listen_path);
-	free(c->listen_path);
-	c->listen_path = NULL;
-	if (c->listen_fd >= 0)
-		close(c->listen_fd);
-	c->listen_fd = -1;
-}
-
 void channel_close(struct channel *c)
 {
 	if (!c)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
-	stop_listening(c);
+	listener_close(&c->listener);
+	output_close(&c->output);
 	command_kill(&c->command);
 	free(c);
 }
@@ -200,14 +190,14 @@ static int wait_for(struct channel *c, int fd, short events)
 
 static int accept_client(struct channel *c)
 {
-	int ret = wait_for(c, c->listen_fd, POLLIN);
+	int ret = wait_for(c, c->listener.fd, POLLIN);
 
 	if (ret)
 		return ret;
-	c->fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	c->fd = accept4(c->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (c->fd < 0)
 		return errno == EAGAIN || errno == ECONNABORTED ? 0 : -errno;
-	stop_listening(c);
+	listener_close(&c->listener);
 	return 0;
 }
 
@@ -290,7 +280,7 @@ static int finish_file(struct channel *c)
 {
 	if (ftruncate(c->fd, (off_t)c->at) || fsync(c->fd))
 		return -errno;
-	return 0;
+	return output_commit(&c->output);
 }
 
 static int finish_command(struct channel *c, int ret, struct error *e)

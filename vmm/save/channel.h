@@ -18,7 +18,8 @@ struct channel;
 enum channel_direction { CHANNEL_OUT, CHANNEL_IN };
 
 /*
- * file:PATH, exec:COMMAND (its standard input, or output, by way of /bin/sh),
+ * file:PATH (what was there is replaced when all is written, save/output.h),
+ * exec:COMMAND (its standard input, or output, by way of /bin/sh),
  * unix:PATH (connected to for writing, listened at for reading: one comes). The
  * error names what is wrong with it.
  */
@@ -39,8 +40,8 @@ int channel_skip(struct channel *c, uint64_t len_bytes);
 /* Exactly that many; -ENODATA: the stream has ended, -ECANCELED */
 int channel_read(struct channel *c, void *data, size_t len_bytes);
 /*
- * The end of the stream: what was written is in its place, the command has ended
- * and says that it is content. ret: what the transfer came to; the reason, also
+ * The end of the stream: what was written is in its place (without this call it
+ * never is), the command has ended and says that it is content. ret: what the transfer came to; the reason, also
  * of that, is put into *e.
  */
 int channel_finish(struct channel *c, int ret, struct error *e);
