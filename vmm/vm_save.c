@@ -135,9 +135,11 @@ static int work(struct job *j, void *opaque, struct error *e)
 
 /* ---- before and after ----------------------------------------------------- */
 
-static int check_savable(const struct vm *vm, enum save_type type,
+static int check_savable(const struct vm *vm, const struct save_params *p,
 			 struct error *e)
 {
+	enum save_type type = p->type;
+
 	if (vm->state != VM_PAUSED)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the VM is %s, not paused",
@@ -150,6 +152,10 @@ static int check_savable(const struct vm *vm, enum save_type type,
 		return error_class_set(e, ERROR_INVALID_STATE, -EINVAL,
 				       "save: a template's RAM is a file: "
 				       "--memory SIZE,path=FILE,share=on");
+	if (type == SAVE_TEMPLATE && p->memory_path)
+		return error_config(e, -EINVAL, "memory-path: a template's "
+				    "memory stays where it is, %s",
+				    ram_shared_file(vm->ram));
 	if (type == SAVE_TEMPLATE && vm_memory_added(vm))
 		return error_class_set(e, ERROR_NOT_SUPPORTED, -EOPNOTSUPP,
 				       "save: memory that was added is not in a "
@@ -245,8 +251,8 @@ static int open_files(struct save_job *job, const struct save_params *p,
 	const char *where = p->state_path ? p->state_path : p->directory;
 	struct save_places places = {
 		.directory = p->directory, .state_path = p->state_path,
-		/* A template's is where it is. */
-		.memory_path = job->live_path ? NULL : p->memory_path,
+		.memory_path = p->memory_path,
+		.no_memory = p->type == SAVE_TEMPLATE,
 	};
 	struct saved_vm *old = NULL;
 	struct error none;
@@ -305,7 +311,7 @@ int vm_save(struct vm *vm, const struct save_params *p, vm_save_fn on_done,
 	    void *opaque, struct error *e)
 {
 	static const struct job_ops ops = { work, done, tick };
-	int ret = check_savable(vm, p->type, e);
+	int ret = check_savable(vm, p, e);
 	struct save_job *job;
 
 	if (ret)

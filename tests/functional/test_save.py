@@ -112,6 +112,8 @@ def test_clones_share_a_template(run, mote, tmp_path):
     vm.expect("count 2 good")
     s = Session(tmp_path / "m")
     s.command("stop")
+    error = s.reply("save", directory=str(saved), type="template", memory_path=str(tmp_path / "x"))["error"]
+    assert error["class"] == "InvalidConfig" and "memory-path" in error["desc"]
     s.command("save", directory=str(saved), type="template")
     assert sorted(os.listdir(saved)) == ["config.json", "state"]
     for refusal in ("cont", "system_reset"):

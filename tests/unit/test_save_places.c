@@ -62,10 +62,12 @@ static int save(const struct save_places *p, uint8_t id, bool commit,
 
 	if (ret)
 		return ret;
-	fd = save_files_memory(f, &e);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, &id, 1, 0), 1);
-	close(fd);
+	fd = p->no_memory ? -1 : save_files_memory(f, &e);
+	assert_true(fd >= 0 || p->no_memory);
+	if (fd >= 0) {
+		assert_int_equal(pwrite(fd, &id, 1, 0), 1);
+		close(fd);
+	}
 	strcpy(name, save_files_memory_name(f));
 	snprintf(text, sizeof(text), MAGIC "%s", name);
 	assert_int_equal(save_files_write(f, "state", text, strlen(text), &e),
@@ -138,6 +140,22 @@ static void test_places_that_are_not_named(void **state)
 	assert_int_equal(save(&p, 3, true, name), 0);
 	assert_string_equal(name, "memory");
 	assert_int_equal(entries("f"), 3);
+}
+
+/* A template's is where it is, and that of what it replaces goes. */
+static void test_memory_that_is_elsewhere_has_no_place(void **state)
+{
+	struct save_places p = { .state_path = "s/vm" };
+	char first[4096], second[4096];
+
+	(void)state;
+	assert_int_equal(save(&p, 1, true, first), 0);
+	assert_int_equal(entries("s"), 2);
+	p.old_memory = first;
+	p.no_memory = true;
+	assert_int_equal(save(&p, 2, true, second), 0);
+	assert_int_equal(entries("s"), 1);
+	assert_int_equal(access("s/vm", F_OK), 0);
 }
 
 static void test_places_that_cannot_be(void **state)
@@ -295,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_old_generation_goes_when_the_new_one_is_there),
 		T(test_places_that_are_not_named),
+		T(test_memory_that_is_elsewhere_has_no_place),
 		T(test_places_that_cannot_be),
 		T(test_memory_goes_when_its_state_finds_no_place),
 		T(test_what_is_no_state_is_left_alone),

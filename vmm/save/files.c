@@ -146,7 +146,7 @@ static int open_memory(struct save_files *f, const struct save_places *p,
 		return error_config(e, -ENAMETOOLONG, "memory-path");
 	snprintf(f->memory_prefix, PATH_MAX, "%.*s",
 		 (int)(strlen(f->memory.parent) + 1 + stem), f->memory_name);
-	return place_create(&f->memory, e);
+	return p->no_memory ? 0 : place_create(&f->memory, e);
 }
 
 /* Not to take away what is not a state: an empty file may be there. */

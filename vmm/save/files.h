@@ -8,6 +8,7 @@
 #ifndef MOTE_SAVE_FILES_H
 #define MOTE_SAVE_FILES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,8 @@ struct save_places {
 	/* The memory file of the save that is replaced, or NULL: removed after
 	 * that, if it is one of these generations. */
 	const char *old_memory;
+	bool no_memory;			/* it is elsewhere: save_files_memory()
+					 * is not called */
 };
 
 /* Checks and prepares; nothing is in its place yet. id: of the generation. */
