@@ -493,6 +493,34 @@ static void test_virtqueue_event_index_kicks_follow_arm(void **state)
 	assert_true(virtqueue_arm(f->q));
 }
 
+static void test_virtqueue_late_arm_waits_for_several(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_buffer b = { DATA, 4, true };
+
+	start(f, 8, true);
+	fake_add(&f->fake, &b, 1);
+	assert_int_equal(virtqueue_pop(f->q, &f->chain), 1);
+	assert_false(virtqueue_arm_late(f->q, 3));
+	assert_int_equal(fake_avail_event(&f->fake), 3);
+	fake_add(&f->fake, &b, 1);
+	fake_add(&f->fake, &b, 1);
+	assert_false(virtqueue_arm_late(f->q, 3));
+	fake_add(&f->fake, &b, 1);
+	assert_true(virtqueue_arm_late(f->q, 3));
+
+	/* Nothing to say it with: no kicks at all. */
+	virtqueue_disable(f->q);
+	start(f, 8, false);
+	virtqueue_disarm(f->q);
+	assert_false(virtqueue_arm_late(f->q, 1));
+	assert_int_equal(fake_used_flags(&f->fake), VRING_USED_F_NO_NOTIFY);
+	fake_add(&f->fake, &b, 1);
+	assert_true(virtqueue_arm_late(f->q, 1));
+	virtqueue_disable(f->q);
+	assert_false(virtqueue_arm_late(f->q, 1));
+}
+
 static void test_virtqueue_load_resumes_where_saved(void **state)
 {
 	struct fixture *f = *state;
@@ -575,6 +603,7 @@ int main(void)
 		T(test_virtqueue_flags_suppress_both_ways),
 		T(test_virtqueue_event_index_decides),
 		T(test_virtqueue_event_index_kicks_follow_arm),
+		T(test_virtqueue_late_arm_waits_for_several),
 		T(test_virtqueue_load_resumes_where_saved),
 		T(test_virtqueue_load_bad_indices_refused),
 		T(test_iov_copies_across_elements),

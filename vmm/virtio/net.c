@@ -260,6 +260,7 @@ static int make_pairs(struct virtio_net *n)
 		p->net = n;
 		p->index = i;
 		p->watch.fd = -1;
+		p->gather.watch.fd = -1;
 		p->vhost = (struct vhost)VHOST_INIT;
 	}
 	return n->pairs ? 0 : -ENOMEM;

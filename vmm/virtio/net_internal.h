@@ -86,6 +86,10 @@ struct net_pair {
 	unsigned int short_run;		/* short packets since the last long */
 
 	struct iovec send_iov[NET_CHAIN_IOV];
+	/* The guest is left to gather packets until this rings. */
+	struct loop_timer gather;
+	bool gathering;
+	unsigned int gather_rest;	/* turns in which it is not */
 	struct net_counters received, sent;
 
 	struct vhost vhost;		/* fd is -1: user space */

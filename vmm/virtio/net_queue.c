@@ -10,6 +10,17 @@
 
 #include "virtio/net_internal.h"
 
+/*
+ * A guest that sends so many bytes in a turn may be about to send more. It is
+ * given so much time for it, or until there are so many packets.
+ */
+#define GATHER_BYTES	16384u
+#define GATHER_NS	UINT64_C(200000)
+#define GATHER_PACKETS	8u
+/* If there are only so few then, the next so many turns are not waited for. */
+#define GATHER_FEW	2u
+#define GATHER_REST	16u
+
 void net_pair_wait_for(struct net_pair *p, uint32_t events)
 {
 	if (events == p->events || p->watch.fd < 0)
@@ -54,10 +65,35 @@ static int transmit_one(struct net_pair *p, uint64_t *turn)
 	return 1;
 }
 
+/*
+ * The ring is empty after a turn of so many packets: when is it looked at again?
+ * At a kick; or, as a kick, a wake-up and two interrupts for each packet are most
+ * of what a stream costs, a while after much was sent. Where that gathers nothing
+ * it would be delay alone. True: at once.
+ */
+static bool await_packets(struct net_pair *p, unsigned int packets,
+			  uint64_t bytes)
+{
+	if (p->gathering && packets <= GATHER_FEW)
+		p->gather_rest = GATHER_REST;
+	p->gathering = false;
+	if (bytes < GATHER_BYTES)
+		return virtqueue_arm(net_transmitq(p));
+	if (p->gather_rest) {
+		p->gather_rest--;
+		return virtqueue_arm(net_transmitq(p));
+	}
+	if (virtqueue_arm_late(net_transmitq(p), GATHER_PACKETS))
+		return true;
+	p->gathering = true;
+	loop_timer_set(&p->gather, GATHER_NS, 0);
+	return false;
+}
+
 void net_pair_transmit(struct net_pair *p)
 {
 	struct virtio_device *d = &p->net->dev;
-	unsigned int budget = NET_TURN_PACKETS;
+	unsigned int budget = NET_TURN_PACKETS, packets = 0;
 	uint64_t turn = 0;
 	int ret = 1;
 
@@ -66,7 +102,9 @@ void net_pair_transmit(struct net_pair *p)
 	virtqueue_disarm(net_transmitq(p));
 	for (; budget && ret == 1 && turn < NET_TURN_BYTES; budget--) {
 		ret = transmit_one(p, &turn);
-		if (!ret && virtqueue_arm(net_transmitq(p)))
+		if (ret == 1)
+			packets++;
+		else if (!ret && await_packets(p, packets, turn))
 			ret = 1;
 	}
 	virtio_queue_flush(d, 2 * p->index + 1);
@@ -108,6 +146,11 @@ static void on_backend(struct loop_watch *w, uint32_t events)
 		net_pair_receive(p);
 }
 
+static void on_gathered(void *opaque)
+{
+	net_pair_transmit(opaque);
+}
+
 int net_pair_start(struct net_pair *p)
 {
 	struct virtio_net *n = p->net;
@@ -121,6 +164,13 @@ int net_pair_start(struct net_pair *p)
 		       p->events, on_backend, p);
 	if (ret)
 		return ret;
+	p->gathering = false;
+	p->gather_rest = 0;
+	ret = loop_timer_init(n->dev.loop, &p->gather, on_gathered, p);
+	if (ret) {
+		loop_remove(&p->watch);
+		return ret;
+	}
 	virtio_queue_again(&n->dev, 2 * p->index);
 	virtio_queue_again(&n->dev, 2 * p->index + 1);
 	return 0;
@@ -129,5 +179,6 @@ int net_pair_start(struct net_pair *p)
 void net_pair_stop(struct net_pair *p)
 {
 	loop_remove(&p->watch);
+	loop_timer_deinit(&p->gather);
 	net_stock_return(p);
 }

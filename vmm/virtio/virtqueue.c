@@ -375,17 +375,36 @@ void virtqueue_disarm(struct virtqueue *q)
 				      memory_order_relaxed);
 }
 
+/* How many buffers are there, after a wish for kicks. */
+static uint16_t count_after_wish(struct virtqueue *q)
+{
+	/* The wish must be visible before the index is read a last time, which
+	 * the driver writes before it reads the wish (2.7.10). */
+	atomic_thread_fence(memory_order_seq_cst);
+	return (uint16_t)(le16toh(atomic_load_explicit(&q->avail->idx,
+						       memory_order_relaxed)) -
+			  q->next_avail);
+}
+
 bool virtqueue_arm(struct virtqueue *q)
 {
 	if (!q->size)
 		return false;
 	ask_for_kicks(q);
-	/* The wish must be visible before the index is read a last time, which
-	 * the driver writes before it reads the wish (2.7.10). */
-	atomic_thread_fence(memory_order_seq_cst);
-	return le16toh(atomic_load_explicit(&q->avail->idx,
-					    memory_order_relaxed)) !=
-	       q->next_avail;
+	return count_after_wish(q);
+}
+
+bool virtqueue_arm_late(struct virtqueue *q, uint16_t count)
+{
+	if (!q->size)
+		return false;
+	/* 2.7.10: the kick comes with the entry that avail_event names. */
+	if (q->event_idx)
+		atomic_store_explicit(q->avail_event,
+				      htole16((uint16_t)(q->next_avail +
+							 count - 1)),
+				      memory_order_relaxed);
+	return count_after_wish(q) >= count;
 }
 
 void virtqueue_save(const struct virtqueue *q, struct virtqueue_state *s)

@@ -103,6 +103,12 @@ bool virtqueue_should_notify(struct virtqueue *q);
 void virtqueue_disarm(struct virtqueue *q);
 /* Asks for kicks again; true when buffers arrived meanwhile: look again. */
 bool virtqueue_arm(struct virtqueue *q);
+/*
+ * The same, but for one kick, when there are count buffers, or without the event
+ * index for none: who calls this looks again by itself, in time. True when there
+ * are as many.
+ */
+bool virtqueue_arm_late(struct virtqueue *q, uint16_t count);
 
 void virtqueue_save(const struct virtqueue *q, struct virtqueue_state *s);
 /* After virtqueue_enable(). -EINVAL: indices further apart than the size. */
