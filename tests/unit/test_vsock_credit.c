@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -196,6 +197,34 @@ static void test_credit_is_told_when_half_of_it_is_used(void **state)
 		assert_int_equal(f->fwd_cnt, sent);
 	}
 	close(fd);
+}
+
+/* All that the guest may send reaches the host's socket, read or not. */
+static void window_fits(struct vf *f, int fd, uint32_t host_port)
+{
+	uint32_t window = f->buf_alloc;
+	int there = -1;
+
+	for (uint32_t sent = 0, len; sent < window; sent += len) {
+		len = window - sent < CHUNK ? window - sent : CHUNK;
+		vf_send(f, VIRTIO_VSOCK_OP_RW, 1, host_port, 0, bytes, len);
+	}
+	assert_int_equal(ioctl(fd, FIONREAD, &there), 0);
+	assert_int_equal(there, window);
+	close(fd);
+	vf_settle(f);
+	while (vf_fetch(f))
+		;
+}
+
+static void test_credit_window_fits_the_socket(void **state)
+{
+	struct vf *f = *state;
+	int fd = guest_stream(f, 1, 7, SOCK_STREAM);
+
+	window_fits(f, fd, 7);
+	fd = vf_stream(f, 1);
+	window_fits(f, fd, f->host_port);
 }
 
 static void test_credit_counts_what_a_gone_host_did_not_take(void **state)
@@ -535,6 +564,7 @@ int main(void)
 		CASE(test_credit_of_the_guest_is_kept_to),
 		CASE(test_credit_request_is_answered),
 		CASE(test_credit_is_told_when_half_of_it_is_used),
+		CASE(test_credit_window_fits_the_socket),
 		CASE(test_credit_counts_what_a_gone_host_did_not_take),
 		CASE(test_seqpacket_keeps_messages_apart),
 		CASE(test_seqpacket_messages_are_bounded),

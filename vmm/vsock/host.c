@@ -24,6 +24,18 @@ static void try_later(struct vsock *v)
 	loop_timer_set(&v->again, AGAIN_NS, 0);
 }
 
+/*
+ * What a slow program has not read waits in its socket before it waits here,
+ * where it is copied once more: there is room for a window, which is bounded.
+ */
+static void size_buffer(const struct conn *c)
+{
+	/* A message is sent as one. */
+	int bytes = c->seqpacket ? 2 * (int)WINDOW_MAX : (int)c->window;
+
+	setsockopt(c->watch.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 /* ---- from a host program to the guest ------------------------------------ */
 
 static bool peer_uid(int fd, uid_t *uid)
@@ -52,6 +64,8 @@ static void add_client(struct vsock *v, int fd)
 	c->uid = uid;
 	if (!conn_reserve(c) || conn_watch(c))
 		conn_free(c);
+	else
+		size_buffer(c);
 }
 
 static void on_accept(struct loop_watch *w, uint32_t events)
@@ -204,7 +218,6 @@ void host_dial(struct conn *c)
 {
 	int type = c->seqpacket ? SOCK_SEQPACKET : SOCK_STREAM;
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int bytes = 2 * WINDOW_MAX;
 
 	c->watch.fd = fd;
 	c->dials = DIALS;
@@ -212,9 +225,7 @@ void host_dial(struct conn *c)
 		conn_abort(c);
 		return;
 	}
-	/* A message is sent as one. */
-	if (c->seqpacket)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	size_buffer(c);
 	dial_once(c);
 }
 
