@@ -52,6 +52,21 @@ def echo(s, data):
     assert got == data
 
 
+def come_and_go(open_one, count=300):
+    """Streams that end in one way or another as soon as they are there, each before the next: none is refused."""
+    for i in range(count):
+        s = open_one()
+        assert s, f"stream {i} was refused"
+        with s:
+            if i % 4:
+                s.sendall(b"E")
+            if i % 4 > 1:
+                echo(s, b"%d" % i)
+            if i % 4 > 2:
+                s.shutdown(socket.SHUT_WR)
+                assert s.recv(1) == b""
+
+
 def resident_mib(pid):
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1)) >> 10
@@ -134,6 +149,7 @@ def test_streams_by_unix_sockets(run, ctl, listeners, tmp_path):
     assert connect(path, ECHO + 1) is None
     assert time.monotonic() - began < 5
     assert tool("echo", address, 64, 131072) == "0 streams of 64 failed"
+    come_and_go(lambda: connect(path, ECHO))
 
     # The other way: sockets are looked up when the guest connects.
     assert "ECONNRESET at once" in guest.do("vsock-tool refused vsock:2:6000")
@@ -218,6 +234,14 @@ def test_streams_by_the_kernel(run, mote, ctl, tmp_path):
         ctl(monitor, "cont")
         assert s.recv(4, socket.MSG_WAITALL) == b"late"
     assert tool("echo", f"vsock:77:{ECHO}", 8, 65536) == "0 streams of 8 failed"
+
+    def open_one():
+        s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        s.settimeout(60)
+        s.connect((77, ECHO))
+        return s
+
+    come_and_go(open_one)
     # The CID is taken, and ports are not mote's.
     other = mote("run", "-k", kernel("cloud"), "-i", initrd("cloud"), "--vsock", "cid=77,vhost=on")
     assert other.wait() == 2 and "cid=77" in other.reason()
