@@ -30,6 +30,13 @@ TRIP_AIM = 1.3  # times vhost-vsock's, at most
 RECEIVE_AIM = 1.0  # times vhost-vsock's, at least
 
 
+def last_words(guest):
+    """What may explain that it does not answer."""
+    os.set_blocking(guest.stdout.fileno(), False)
+    said = (guest.stdout.read() or b"").decode(errors="replace")
+    return f"{'the monitor runs' if guest.poll() is None else f'the monitor has ended, {guest.returncode}'}; the guest said: {said[-500:]}"
+
+
 def measure(label, options, address, command, args, tool):
     """Medians: ns of a round trip, bytes a second to the guest and from it."""
     guest = subprocess.Popen(command + options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -45,7 +52,7 @@ def measure(label, options, address, command, args, tool):
             for _ in range(args.runs + 1):  # the first warms up
                 done = subprocess.run([tool, words[0], address, *map(str, words[1:])], capture_output=True, text=True, timeout=RUN_SECONDS)
                 if done.returncode:
-                    sys.exit(f"bench: {label}: {words[0]}: {done.stderr}")
+                    sys.exit(f"bench: {label}: {words[0]}: {done.stderr}{last_words(guest)}")
                 found.append(int(done.stdout))
                 print(".", end="", file=sys.stderr, flush=True)  # a sign of life, which tests/bench/bench waits for
             return statistics.median(found[1:])
