@@ -48,7 +48,7 @@ bench-p9: $(BUILD)/mote build/kernels/generic/vmlinuz build/guest/test-generic.c
 
 # Saving and restoring, against QEMU's migration; BENCH_SAVE_ARGS go to tests/bench/save.py.
 .PHONY: bench-save
-bench-save: $(BENCH_NEEDS) build/guest/vsock-tool test-host
+bench-save: $(BUILD)/mote build/bench/measure build/kernels/cloud/vmlinuz build/guest/test-cloud.cpio test-host
 	tests/bench/bench build/bench save $(BENCH_SAVE_ARGS)
 
 # How quick the monitor is, and hot-plug, against QEMU.
