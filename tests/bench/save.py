@@ -43,6 +43,7 @@ done
 sleep 100000"""
 QEMU_GUEST = "(sleep 2; echo SERV''ING) & sleep 100000"
 RUN_SECONDS = 240
+QEMU_STARTS = 2
 WORK_AIM = 5_000_000  # ns or instructions of host work until the first guest instruction
 FLAT_AIM = 1.2  # times that at the smallest size
 DIFF_AIM = 1.2  # times as long at most, or as short, for each MiB more of few as of many
@@ -190,11 +191,20 @@ def clones(stage, mote, runs):
     return found
 
 
+def until(status, *ends):
+    """Waits for one of them."""
+    since = time.monotonic_ns()
+    while (now := status()) not in ends:
+        if now == "failed" or milliseconds(since) > RUN_SECONDS * 1000:
+            raise memory.Unmeasured(f"migration: {now}")
+        time.sleep(0.001)
+
+
 def qemu(stage, mib):
     """To a file and back; milliseconds. A pc, as microvm cannot be migrated everywhere."""
     program = shutil.which("qemu-system-x86_64")
     if not program:
-        return {}
+        raise memory.Unmeasured("not on PATH")
     found = {}
     command = [program, "-M", "q35,accel=kvm", "-cpu", "host", "-m", mib, "-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio",
                "-kernel", stage / "kernel", "-initrd", stage / "initrd", "-append", f"console=ttyS0 quiet {script(QEMU_GUEST)}"]
@@ -205,15 +215,13 @@ def qemu(stage, mib):
         session.command("stop")
         session.command("migrate-set-parameters", max_bandwidth=1 << 40)
         session.command("migrate", uri=f"exec:cat >{stage}/qemu")
-        while session.command("query-migrate")["status"] != "completed":
-            time.sleep(0.001)
+        until(lambda: session.command("query-migrate")["status"], "completed")
         found["qemu: save ms"] = milliseconds(since)
     alive()
     since = time.monotonic_ns()
     with Started(*command, "-qmp", f"unix:{stage}/q2,server=on,wait=off", "-incoming", f"exec:cat {stage}/qemu"):
         session = Session(stage / "q2")
-        while session.command("query-status")["status"] == "inmigrate":
-            time.sleep(0.001)
+        until(lambda: session.command("query-status")["status"] != "inmigrate", True)
         session.command("cont")
         found["qemu: exec to running ms"] = milliseconds(since)
     alive()
@@ -227,6 +235,42 @@ def prepare():
         sys.exit(f"bench: {problem}")
     if EMULATED:
         Path("/proc/sys/vm/overcommit_memory").write_text("1")
+
+
+class Store:
+    """All figures so far, in $OUT: found again by the next test host when this one stands still."""
+
+    def __init__(self):
+        self.path = Path(os.environ["OUT"], "save.json") if "OUT" in os.environ else None
+        self.figures, self.qemu_starts = json.loads(self.path.read_text()) if self.path and self.path.exists() else ({}, {})
+
+    def keep(self):
+        if self.path:
+            self.path.write_text(json.dumps([self.figures, self.qemu_starts], indent=1))
+
+
+def measure(store, mib, runs):
+    with tempfile.TemporaryDirectory(prefix="mote-bench.") as name:
+        stage = Path(name)
+        mote = shutil.copy(TOP / os.environ.get("MOTE", "build/mote"), stage / "mote")
+        shutil.copy(TOP / "build/kernels/cloud/vmlinuz", stage / "kernel")
+        shutil.copy(TOP / "build/guest/test-cloud.cpio", stage / "initrd")
+        if mib not in store.figures:
+            found = saves(stage, mote, mib)
+            found.update(clones(stage, mote, runs))
+            store.figures[mib] = found
+            store.keep()
+            for path in ("full", *stage.glob("diff*"), "template"):
+                shutil.rmtree(stage / path)
+            (stage / "ram").unlink()
+        while "qemu: save ms" not in store.figures[mib] and store.qemu_starts.get(mib, 0) < QEMU_STARTS:
+            store.qemu_starts[mib] = store.qemu_starts.get(mib, 0) + 1
+            store.keep()
+            try:
+                store.figures[mib].update(qemu(stage, mib))
+            except (memory.Unmeasured, AssertionError, OSError) as error:
+                print(f"bench: qemu, {mib} MiB: {error}", file=sys.stderr)
+            store.keep()
 
 
 def slope(found, less, more):
@@ -245,26 +289,10 @@ def main():
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="clones of each kind (default 3)")
     args = parser.parse_args()
     prepare()
-    kept = Path(os.environ["OUT"], "save.json") if "OUT" in os.environ else None
-    # What an earlier test host found before it stood still.
-    figures = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    store = Store()
     for mib in args.sizes.split(","):
-        if figures.get(mib):
-            continue
-        with tempfile.TemporaryDirectory(prefix="mote-bench.") as name:
-            stage = Path(name)
-            mote = shutil.copy(TOP / os.environ.get("MOTE", "build/mote"), stage / "mote")
-            shutil.copy(TOP / "build/kernels/cloud/vmlinuz", stage / "kernel")
-            shutil.copy(TOP / "build/guest/test-cloud.cpio", stage / "initrd")
-            found = saves(stage, mote, mib)
-            found.update(clones(stage, mote, args.runs))
-            try:
-                found.update(qemu(stage, mib))
-            except (memory.Unmeasured, AssertionError, OSError) as error:
-                print(f"bench: qemu: {error}", file=sys.stderr)
-        figures[mib] = found
-        if kept:
-            kept.write_text(json.dumps(figures, indent=1))
+        measure(store, mib, args.runs)
+    figures = store.figures
     sizes = list(figures)
     print("\nsaved VMs, cloud kernel, 1 vCPU, files in memory" + "".join(f"{mib + ' MiB':>12}" for mib in sizes))
     for row in dict.fromkeys(row for mib in sizes for row in figures[mib]):
