@@ -10,11 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kvm/kvm.h"
 
 #define MAX_FIXED 64
+
+/*
+ * With each irqfd that it takes away, and each new routing, KVM waits for a grace
+ * period of its irq_srcu. The kernel expedites that wait, to some microseconds,
+ * only where the last one ended a while ago (srcutree.exp_holdoff, by default
+ * 25 us); otherwise it takes 10 ms and more.
+ */
+#define GRACE_GAP_NS	30000
+#define NS_PER_S	1000000000ll
 
 struct irq_chip {
 	struct kvm_vm *vm;
@@ -23,12 +33,35 @@ struct irq_chip {
 	uint32_t first_msi;
 	unsigned int msi_room, msi_max;
 	bool *used;			/* MSI GSI first_msi + i is taken */
+	int64_t waited_ns;		/* when KVM last had */
 };
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+static void take_irqfd_away(struct irq_chip *c, uint32_t gsi, int fd)
+{
+	int64_t early = c->waited_ns + GRACE_GAP_NS - now_ns();
+	const struct timespec gap = { .tv_nsec = early };
+
+	if (early > 0)
+		nanosleep(&gap, NULL);
+	kvm_irqfd(c->vm, gsi, fd, -1, false);
+	c->waited_ns = now_ns();
+}
 
 /* The table is what KVM is given; unused MSI entries are left out of it. */
 static int apply(struct irq_chip *c)
 {
-	return kvm_set_gsi_routing(c->vm, c->table);
+	int ret = kvm_set_gsi_routing(c->vm, c->table);
+
+	c->waited_ns = now_ns();
+	return ret;
 }
 
 static int grow(struct irq_chip *c)
@@ -161,7 +194,7 @@ void irq_line_deinit(struct irq_line *l)
 {
 	if (l->eventfd < 0)
 		return;
-	kvm_irqfd(l->chip->vm, l->gsi, l->eventfd, -1, false);
+	take_irqfd_away(l->chip, l->gsi, l->eventfd);
 	close(l->eventfd);
 	if (l->resamplefd >= 0)
 		close(l->resamplefd);
@@ -246,7 +279,7 @@ void msix_vector_mask(struct msix_vector *v)
 {
 	if (!v->connected)
 		return;
-	kvm_irqfd(v->chip->vm, v->gsi, v->eventfd, -1, false);
+	take_irqfd_away(v->chip, v->gsi, v->eventfd);
 	v->connected = false;
 }
 

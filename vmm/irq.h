@@ -11,7 +11,6 @@
 #define MOTE_IRQ_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "error.h"
@@ -66,8 +65,6 @@ void msix_vector_deinit(struct msix_vector *v);
  */
 int msix_vector_unmask(struct msix_vector *v, uint64_t address, uint32_t data);
 void msix_vector_mask(struct msix_vector *v);
-/* The same for each of them, in little more time than one takes. */
-void msix_vectors_mask(struct msix_vector *const *vectors, size_t count);
 bool msix_vector_pending(const struct msix_vector *v);
 /* Forgets what is pending (device reset). */
 void msix_vector_clear(struct msix_vector *v);

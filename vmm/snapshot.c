@@ -92,32 +92,8 @@ static int save_devices(struct vm *vm, struct state_file *f, struct error *e)
 	return 0;
 }
 
-static size_t unmasked(struct vm *vm, struct msix_vector **vectors)
-{
-	size_t count = 0;
-
-	for (struct device *d = devices_first(vm->devices); d; d = d->next)
-		count += pci_function_unmasked(virtio_pci_function(d->pci),
-					       vectors ? vectors + count :
-							 NULL);
-	return count;
-}
-
-/* Best effort: what is not masked yet will be, one by one. */
-static void mask_all(struct vm *vm)
-{
-	struct msix_vector **vectors = calloc(unmasked(vm, NULL) + 1,
-					      sizeof(struct msix_vector *));
-
-	if (vectors)
-		msix_vectors_mask(vectors, unmasked(vm, vectors));
-	free(vectors);
-}
-
 static void hold_interrupts(struct vm *vm, bool hold)
 {
-	if (hold)
-		mask_all(vm);
 	for (struct device *d = devices_first(vm->devices); d; d = d->next) {
 		struct pci_function *f = virtio_pci_function(d->pci);
 

@@ -234,21 +234,6 @@ void pci_function_hold_interrupts(struct pci_function *f)
 		msix_vector_mask(&f->msix.vectors[i]);
 }
 
-size_t pci_function_unmasked(struct pci_function *f,
-			     struct msix_vector **vectors)
-{
-	size_t count = 0;
-
-	for (unsigned int i = 0; i < f->msix.count; i++) {
-		if (!f->msix.vectors[i].connected)
-			continue;
-		if (vectors)
-			vectors[count] = &f->msix.vectors[i];
-		count++;
-	}
-	return count;
-}
-
 void pci_function_release_interrupts(struct pci_function *f)
 {
 	for (unsigned int i = 0; i < f->msix.count; i++)

@@ -208,10 +208,6 @@ struct state_writer;
 struct state_reader;
 void pci_function_hold_interrupts(struct pci_function *f);
 void pci_function_release_interrupts(struct pci_function *f);
-/* How many vectors there are that are not masked, and which, unless that is
- * NULL: to mask those of many functions at once before the first is held. */
-size_t pci_function_unmasked(struct pci_function *f,
-			     struct msix_vector **vectors);
 void pci_function_save(const struct pci_function *f, struct state_writer *w);
 /*
  * Into a new function of the same kind; interrupts that were pending arrive, so
