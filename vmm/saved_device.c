@@ -65,7 +65,7 @@ static int take_number(struct saved_device *d, uint32_t number,
 		d->uses = number;
 	else
 		d->address = number;
-	return d->address > most ? -EPROTO : 0;
+	return d->address > most || d->uses > INT32_MAX ? -EPROTO : 0;
 }
 
 int saved_device_get(struct saved_device *d, struct state_reader *r)

@@ -111,6 +111,13 @@ static void test_share_is_saved_with_its_uses(void **state)
 	assert_int_equal(d.uses, 300);
 	assert_int_equal(d.address, 0);
 	state_writer_deinit(&w);
+
+	/* More than device_use() can count. */
+	f.device.uses = UINT32_C(1) << 31;
+	w = (struct state_writer)STATE_WRITER_INIT;
+	saved_device_put(&w, &f.device);
+	assert_int_equal(get(&w, &d), -EPROTO);
+	state_writer_deinit(&w);
 }
 
 static void test_pmem_goes_where_it_was(void **state)
