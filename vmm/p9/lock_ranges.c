@@ -86,13 +86,33 @@ int p9_lock_room(struct p9_server *s)
 
 /* ---- saving and loading -------------------------------------------------- */
 
+struct saved_ranges {
+	struct state_writer w;
+	uint32_t count;
+};
+
 static void save_one(const struct flock *l, void *opaque)
 {
-	struct state_writer *w = opaque;
+	struct saved_ranges *s = opaque;
+	struct state_writer *w = &s->w;
 
+	s->count++;
 	state_put_u8(w, l->l_type == F_WRLCK ? P9_LOCK_WRITE : P9_LOCK_READ);
 	state_put_u64(w, (uint64_t)l->l_start);
 	state_put_u64(w, (uint64_t)l->l_len);
+}
+
+/* Read once: a count of its own might be of others. */
+static void save_ranges(int fd, struct state_writer *w)
+{
+	struct saved_ranges s = { .w = STATE_WRITER_INIT };
+
+	each_range(fd, save_one, &s);
+	if (s.w.error)
+		w->error = s.w.error;
+	state_put_u32(w, s.count);
+	state_put_bytes(w, s.w.data, s.w.len_bytes);
+	state_writer_deinit(&s.w);
 }
 
 void p9_locks_save(struct p9_server *s, struct state_writer *w)
@@ -102,8 +122,7 @@ void p9_locks_save(struct p9_server *s, struct state_writer *w)
 		state_put_u64(w, l->path);
 		state_put_u32(w, l->process);
 		state_put_string(w, l->client);
-		state_put_u32(w, count(l->fd));
-		each_range(l->fd, save_one, w);
+		save_ranges(l->fd, w);
 	}
 }
 
