@@ -31,10 +31,10 @@ static void add_part(struct vm_dump *d, const struct guest_mem_region *r,
 
 	if (start >= end || begin + len <= r->base)
 		return;
-	start &= ~(uint64_t)(PAGE_BYTES - 1);
+	start &= ~(uint64_t)(MEMORY_PAGE_BYTES - 1);
 	if (begin + len - r->base < end)
-		end = (begin + len - r->base + PAGE_BYTES - 1) &
-		      ~(uint64_t)(PAGE_BYTES - 1);
+		end = (begin + len - r->base + MEMORY_PAGE_BYTES - 1) &
+		      ~(uint64_t)(MEMORY_PAGE_BYTES - 1);
 	d->parts[d->core.part_count++] = (struct elf_core_part){
 		.base = r->base + start,
 		.host = r->host + start,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/state_file save/machine_x86 save/memory_map save/memory_work save/crc32c% */
+/* LINK: save/state_file save/machine_x86 save/memory_map save/page save/memory_work save/crc32c% */
 /* LINK: save_identity saved_vm saved_chain saved_device saved_mems state error job loop kvm/cpuid_x86 kvm/cpuid_state_x86 kvm/cpu_features_x86 kvm/kvm progress */
 /* What a saved VM's state file says, from somebody who gets the checksums right. */
 #include <stdio.h>

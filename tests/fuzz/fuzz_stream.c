@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/stream save/channel save/output char/listener loop save/command save/crc32c% save/machine_x86 state error */
+/* LINK: save/page save/stream save/channel save/output char/listener loop save/command save/crc32c% save/machine_x86 state error */
 /* A VM's stream, from somebody who gets the checksums right. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: migrate migrate_in migrate_memory job loop save/stream save/channel save/output char/listener save/command save/machine_x86 save/crc32c% state error */
+/* LINK: migrate migrate_in migrate_memory job loop save/page save/stream save/channel save/output char/listener save/command save/machine_x86 save/crc32c% state error */
 /* Receiving a VM: what it is made from is not; what is looked at first is. */
 #include "unit.h"
 

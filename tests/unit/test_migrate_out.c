@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: migrate migrate_out migrate_memory vm_hold job loop save/stream save/channel save/output char/listener save/command save/state_file save/machine_x86 save/crc32c% state error */
+/* LINK: migrate migrate_out migrate_memory vm_hold job loop save/page save/stream save/channel save/output char/listener save/command save/state_file save/machine_x86 save/crc32c% state error */
 /* Sending a VM of which there is nothing but its RAM. */
 #include "unit.h"
 

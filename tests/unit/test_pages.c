@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/page_source save/page_order save/memory_map save/memory_work save/crc32c% state job loop progress error */
+/* LINK: save/page_source save/page_order save/memory_map save/page save/memory_work save/crc32c% state job loop progress error */
 /* Where the pages of a saved VM are, and which were wanted first. */
 #include "unit.h"
 

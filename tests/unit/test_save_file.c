@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/state_file save/machine_x86 save/crc32c% save/memory_% save/directory job loop state error progress save/crc32c% save/unfinished */
+/* LINK: save/state_file save/machine_x86 save/crc32c% save/page save/memory_% save/directory job loop state error progress save/crc32c% save/unfinished */
 /* The files of a save: every damage is found, memory comes back, nothing is left half. */
 #include "unit.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/memory_% save/crc32c% save_identity state error progress */
+/* LINK: save/page save/memory_% save/crc32c% save_identity state error progress */
 /* Diffs: what has changed is in the file, layers add up, a chain names its base. */
 #include "unit.h"
 

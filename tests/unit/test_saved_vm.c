@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: save/state_file save/machine_x86 save/memory_map save/memory_work save/crc32c% */
+/* LINK: save/state_file save/machine_x86 save/memory_map save/page save/memory_work save/crc32c% */
 /* LINK: save_identity saved_vm saved_chain saved_device saved_mems state error progress */
 /* Saves whose checksums are right and whose maker means harm. */
 #include "unit.h"

@@ -49,12 +49,13 @@ static size_t headers_bytes(const struct elf_core *c)
 		       (c->part_count + 1) * sizeof(Elf64_Phdr) +
 		       c->notes_bytes;
 
-	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	return (bytes + MEMORY_PAGE_BYTES - 1) / MEMORY_PAGE_BYTES *
+	       MEMORY_PAGE_BYTES;
 }
 
 static int write_headers(const struct elf_core *c, struct channel *to)
 {
-	static const uint8_t zeros[PAGE_BYTES];
+	static const uint8_t zeros[MEMORY_PAGE_BYTES];
 	size_t phdrs = c->part_count + 1, start = headers_bytes(c);
 	Elf64_Ehdr ehdr = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
@@ -101,11 +102,11 @@ static int write_headers(const struct elf_core *c, struct channel *to)
 /* Pages of one kind, of zeros or not, from host on; at most limit bytes. */
 static uint64_t run_of(const uint8_t *host, uint64_t limit, bool *zero)
 {
-	uint64_t len = PAGE_BYTES;
+	uint64_t len = MEMORY_PAGE_BYTES;
 
 	*zero = page_is_zero(host);
 	while (len < limit && page_is_zero(host + len) == *zero)
-		len += PAGE_BYTES;
+		len += MEMORY_PAGE_BYTES;
 	return len;
 }
 

@@ -18,13 +18,8 @@
 #include "error.h"
 #include "progress.h"
 #include "job.h"
+#include "save/page.h"
 #include "state.h"
-
-#define MEMORY_PAGE_BYTES	4096u
-#define MEMORY_CHUNK_BYTES	(2u << 20)
-#define MEMORY_CHUNK_PAGES	(MEMORY_CHUNK_BYTES / MEMORY_PAGE_BYTES)
-
-#define MEMORY_CHUNK_WORDS	(MEMORY_CHUNK_PAGES / 64)
 
 enum memory_kind {
 	MEMORY_FULL,

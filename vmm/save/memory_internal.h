@@ -6,17 +6,12 @@
 #include <stdatomic.h>
 
 #include "save/memory_file.h"
-#include "save/page.h"
 
 #define PAGE MEMORY_PAGE_BYTES
 
-bool memory_chunk_has(const uint64_t *bits, unsigned int page);
 bool memory_chunk_empty(const struct memory_chunk *c);
 /* Pages of chunk i that are inside the memory. */
 unsigned int memory_chunk_pages(const struct memory_map *m, uint64_t i);
-/* The run of pages from *first on that are set; false: no more. */
-bool memory_next_run(const uint64_t *bits, unsigned int *first,
-		     unsigned int *count);
 
 /* The part that a chunk is in, and where; NULL: none. */
 const struct memory_part *memory_part_at(const struct memory_part *parts,

@@ -24,11 +24,6 @@ void memory_map_deinit(struct memory_map *m)
 	*m = (struct memory_map){ 0 };
 }
 
-bool memory_chunk_has(const uint64_t *bits, unsigned int page)
-{
-	return bits[page / 64] >> page % 64 & 1;
-}
-
 bool memory_chunk_empty(const struct memory_chunk *c)
 {
 	uint64_t any = 0;

@@ -13,9 +13,6 @@
 
 #define HEADER_BYTES	40
 #define RECORD_BYTES	88
-#define CHUNK_BYTES	(2u << 20)
-#define CHUNK_PAGES	(CHUNK_BYTES / PAGE_BYTES)
-#define CHUNK_WORDS	(CHUNK_PAGES / 64)
 #define END_PART	UINT32_MAX
 
 #define FLAG_RUNNING	1u
@@ -28,39 +25,21 @@ static const uint8_t magic[8] = { 'M', 'O', 'T', 'E', 'M', 'O', 'V', 'E' };
 struct record {
 	uint32_t part, chunk;
 	uint32_t crc;		/* of the pages that follow */
-	uint64_t pages[CHUNK_WORDS];	/* bit: it is there */
+	uint64_t pages[MEMORY_CHUNK_WORDS];	/* bit: it is there */
 };
-
-static bool has_page(const struct record *r, unsigned int page)
-{
-	return r->pages[page / 64] >> page % 64 & 1;
-}
-
-/* The run of pages from *first on that are there; false: no more. */
-static bool next_run(const struct record *r, unsigned int *first,
-		     unsigned int *count)
-{
-	unsigned int p = *first;
-
-	while (p < CHUNK_PAGES && !has_page(r, p))
-		p++;
-	*first = p;
-	while (p < CHUNK_PAGES && has_page(r, p))
-		p++;
-	*count = p - *first;
-	return *count > 0;
-}
 
 static unsigned int pages_of(const struct stream_part *part, uint64_t chunk)
 {
-	uint64_t left = (part->len_bytes - chunk * CHUNK_BYTES) / PAGE_BYTES;
+	uint64_t left = (part->len_bytes - chunk * MEMORY_CHUNK_BYTES) /
+			MEMORY_PAGE_BYTES;
 
-	return left < CHUNK_PAGES ? (unsigned int)left : CHUNK_PAGES;
+	return left < MEMORY_CHUNK_PAGES ? (unsigned int)left :
+					   MEMORY_CHUNK_PAGES;
 }
 
 static uint64_t chunks_of(const struct stream_part *part)
 {
-	return (part->len_bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
+	return (part->len_bytes + MEMORY_CHUNK_BYTES - 1) / MEMORY_CHUNK_BYTES;
 }
 
 /* Of it in the stream. */
@@ -107,7 +86,7 @@ static int write_record(struct channel *c, const struct record *r)
 	state_put_u32(&w, r->part);
 	state_put_u32(&w, r->chunk);
 	state_put_u32(&w, r->crc);
-	for (size_t i = 0; i < CHUNK_WORDS; i++)
+	for (size_t i = 0; i < MEMORY_CHUNK_WORDS; i++)
 		state_put_u64(&w, r->pages[i]);
 	state_put_u64(&w, 0);
 	return send(c, &w);
@@ -120,12 +99,12 @@ static unsigned int find_pages(struct record *r, const uint8_t *host,
 	unsigned int found = 0;
 
 	for (unsigned int p = 0; p < pages; p++) {
-		const uint8_t *page = host + (size_t)p * PAGE_BYTES;
+		const uint8_t *page = host + (size_t)p * MEMORY_PAGE_BYTES;
 
 		if (page_is_zero(page))
 			continue;
 		r->pages[p / 64] |= 1ull << p % 64;
-		r->crc = crc32c(r->crc, page, PAGE_BYTES);
+		r->crc = crc32c(r->crc, page, MEMORY_PAGE_BYTES);
 		found++;
 	}
 	return found;
@@ -134,7 +113,7 @@ static unsigned int find_pages(struct record *r, const uint8_t *host,
 static int write_chunk(struct channel *c, const struct stream_part *part,
 		       struct record *r, uint64_t *sent)
 {
-	uint8_t *host = part->host + (uint64_t)r->chunk * CHUNK_BYTES;
+	uint8_t *host = part->host + (uint64_t)r->chunk * MEMORY_CHUNK_BYTES;
 	unsigned int found = find_pages(r, host, pages_of(part, r->chunk));
 	unsigned int first = 0, count;
 	int ret;
@@ -142,11 +121,12 @@ static int write_chunk(struct channel *c, const struct stream_part *part,
 	*sent = 0;
 	if (!found)
 		return 0;
-	*sent = RECORD_BYTES + (uint64_t)found * PAGE_BYTES;
+	*sent = RECORD_BYTES + (uint64_t)found * MEMORY_PAGE_BYTES;
 	ret = write_record(c, r);
-	for (; !ret && next_run(r, &first, &count); first += count)
-		ret = channel_write(c, host + (size_t)first * PAGE_BYTES,
-				    (size_t)count * PAGE_BYTES);
+	for (; !ret && memory_next_run(r->pages, &first, &count);
+	     first += count)
+		ret = channel_write(c, host + (size_t)first * MEMORY_PAGE_BYTES,
+				    (size_t)count * MEMORY_PAGE_BYTES);
 	return ret;
 }
 
@@ -165,7 +145,7 @@ int stream_write_memory(struct channel *c, const struct stream_part *parts,
 			ret = write_chunk(c, &parts[i], &r, &sent);
 			end.chunk += sent > 0;
 			progress(opaque, (uint64_t)pages_of(&parts[i], k) *
-						 PAGE_BYTES, sent);
+						 MEMORY_PAGE_BYTES, sent);
 		}
 	if (!ret)
 		ret = check(opaque);
@@ -248,7 +228,8 @@ static bool possible_end(const struct record *r, uint32_t records)
 {
 	unsigned int first = 0, n;
 
-	return r->chunk == records && !r->crc && !next_run(r, &first, &n);
+	return r->chunk == records && !r->crc &&
+	       !memory_next_run(r->pages, &first, &n);
 }
 
 /* Later than the one before, inside RAM, and of at least one page. */
@@ -264,10 +245,10 @@ static bool possible(const struct record *r, const struct record *last,
 	     (r->part == last->part && r->chunk <= last->chunk)))
 		return false;
 	pages = pages_of(&parts[r->part], r->chunk);
-	for (unsigned int p = pages; p < CHUNK_PAGES; p++)
-		if (has_page(r, p))
+	for (unsigned int p = pages; p < MEMORY_CHUNK_PAGES; p++)
+		if (memory_chunk_has(r->pages, p))
 			return false;
-	return next_run(r, &first, &n);
+	return memory_next_run(r->pages, &first, &n);
 }
 
 static int read_record(struct channel *c, struct record *r, struct error *e)
@@ -285,7 +266,7 @@ static int read_record(struct channel *c, struct record *r, struct error *e)
 	r->part = state_get_u32(&reader);
 	r->chunk = state_get_u32(&reader);
 	r->crc = state_get_u32(&reader);
-	for (size_t i = 0; i < CHUNK_WORDS; i++)
+	for (size_t i = 0; i < MEMORY_CHUNK_WORDS; i++)
 		r->pages[i] = state_get_u64(&reader);
 	return 0;
 }
@@ -297,11 +278,11 @@ static void clear(const struct stream_part *part, uint64_t chunk,
 	if (part->zeros)
 		return;
 	for (; first < end; first++) {
-		uint8_t *page = part->host + chunk * CHUNK_BYTES +
-				(size_t)first * PAGE_BYTES;
+		uint8_t *page = part->host + chunk * MEMORY_CHUNK_BYTES +
+				(size_t)first * MEMORY_PAGE_BYTES;
 
 		if (!page_is_zero(page))
-			memset(page, 0, PAGE_BYTES);
+			memset(page, 0, MEMORY_PAGE_BYTES);
 	}
 }
 
@@ -309,18 +290,19 @@ static int read_chunk(struct channel *c, const struct stream_part *part,
 		      const struct record *r, uint64_t *received,
 		      struct error *e)
 {
-	uint8_t *host = part->host + (uint64_t)r->chunk * CHUNK_BYTES;
+	uint8_t *host = part->host + (uint64_t)r->chunk * MEMORY_CHUNK_BYTES;
 	unsigned int first = 0, done = 0, count;
 	uint32_t crc = 0;
 
-	for (; next_run(r, &first, &count); first += count) {
-		uint8_t *to = host + (size_t)first * PAGE_BYTES;
-		int ret = channel_read(c, to, (size_t)count * PAGE_BYTES);
+	for (; memory_next_run(r->pages, &first, &count); first += count) {
+		uint8_t *to = host + (size_t)first * MEMORY_PAGE_BYTES;
+		size_t len = (size_t)count * MEMORY_PAGE_BYTES;
+		int ret = channel_read(c, to, len);
 
 		if (ret)
 			return ret;
-		crc = crc32c(crc, to, (size_t)count * PAGE_BYTES);
-		*received += (uint64_t)count * PAGE_BYTES;
+		crc = crc32c(crc, to, len);
+		*received += len;
 		clear(part, r->chunk, done, first);
 		done = first + count;
 	}
@@ -330,7 +312,7 @@ static int read_chunk(struct channel *c, const struct stream_part *part,
 	return error_config(e, -EBADMSG, "section 'memory': wrong checksum of "
 			    "the 2 MiB at %#llx of part %u: the stream is "
 			    "damaged", (unsigned long long)r->chunk *
-			    CHUNK_BYTES, r->part);
+			    MEMORY_CHUNK_BYTES, r->part);
 }
 
 /* The chunks from *part, *chunk up to the record's, which are not there. */
@@ -349,7 +331,7 @@ static void skip_to(const struct record *r, const struct stream_part *parts,
 		clear(&parts[*part], *chunk, 0,
 		      pages_of(&parts[*part], *chunk));
 		progress(opaque, (uint64_t)pages_of(&parts[*part], *chunk) *
-					 PAGE_BYTES, 0);
+					 MEMORY_PAGE_BYTES, 0);
 		++*chunk;
 	}
 }
@@ -381,6 +363,6 @@ int stream_read_memory(struct channel *c, const struct stream_part *parts,
 			return ret;
 		chunk++;
 		progress(opaque, (uint64_t)pages_of(&parts[part], r.chunk) *
-					 PAGE_BYTES, received);
+					 MEMORY_PAGE_BYTES, received);
 	}
 }
