@@ -23,6 +23,9 @@ static struct side {
 	struct vm_config config;
 	struct guest_mem *mem;
 } from, to;
+static struct saved_device devices[] = {
+	{ .type = DEVICE_MEM }, { .type = DEVICE_MEM }, { .type = DEVICE_MEM },
+};
 static struct saved_vm saved;
 static struct state_file *file;
 static uint8_t *data;
@@ -116,6 +119,8 @@ static int setup(void **state)
 	make(&from);
 	make(&to);
 	memset(&saved, 0, sizeof(saved));
+	saved.devices = devices;
+	saved.device_count = 3;
 	saved.memory_fd = -1;
 	saved.mode = RESTORE_COPY;
 	assert_int_equal(hot_memory_open(from.vm.hot_memory, 128 * MIB, &e), 0);
