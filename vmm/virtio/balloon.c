@@ -182,9 +182,10 @@ static bool is_stats(const struct virtio_balloon *b, unsigned int index)
 }
 
 /* One chain: what it cost, 0 when there is none, -EPROTO. */
-static int serve(struct virtio_balloon *b, unsigned int index)
+static int serve(struct virtio_device *d, unsigned int index)
 {
-	struct virtqueue *vq = virtio_vq(&b->dev, index);
+	struct virtio_balloon *b = to_balloon(d);
+	struct virtqueue *vq = virtio_vq(d, index);
 	struct virtq_chain c = { .iov = b->iov, .iov_max = IOV_MAX_COUNT };
 	unsigned int pages = 0;
 	int ret = virtqueue_pop(vq, &c);
@@ -205,26 +206,8 @@ static int serve(struct virtio_balloon *b, unsigned int index)
 
 static void balloon_handle_queue(struct virtio_device *d, unsigned int index)
 {
-	struct virtio_balloon *b = to_balloon(d);
-	struct virtqueue *vq = virtio_vq(d, index);
-	unsigned int turn = 0;
-	int ret = 0;
-
-	if (b->stopped)
-		return;
-	virtqueue_disarm(vq);
-	while (turn < TURN_PAGES) {
-		ret = serve(b, index);
-		if (ret > 0)
-			turn += (unsigned int)ret;
-		else if (ret || !virtqueue_arm(vq))
-			break;
-	}
-	virtio_queue_flush(d, index);
-	if (ret > 0)
-		virtio_queue_again(d, index);
-	else if (ret)
-		virtio_device_broken(d);
+	if (!to_balloon(d)->stopped)
+		virtio_queue_drain(d, index, TURN_PAGES, serve);
 }
 
 /* ---- configuration and life ------------------------------------------------ */

@@ -251,6 +251,33 @@ void virtio_queue_broken(struct virtio_device *d, unsigned int index)
 	broken_on(d, d->queues[index].loop);
 }
 
+int virtio_queue_drain(struct virtio_device *d, unsigned int index,
+		       unsigned int budget,
+		       int (*take)(struct virtio_device *d,
+				   unsigned int index))
+{
+	struct virtqueue *vq = d->queues[index].vq;
+	unsigned int cost = 0;
+	int ret = 0;
+
+	if (!virtqueue_size(vq))
+		return 0;
+	virtqueue_disarm(vq);
+	while (cost < budget) {
+		ret = take(d, index);
+		if (ret > 0)
+			cost += (unsigned int)ret;
+		else if (ret || !virtqueue_arm(vq))
+			break;
+	}
+	virtio_queue_flush(d, index);
+	if (ret > 0)
+		virtio_queue_again(d, index);
+	else if (ret == -EPROTO)
+		virtio_device_broken(d);
+	return ret;
+}
+
 void virtio_device_config_begin(struct virtio_device *d)
 {
 	atomic_fetch_add(&d->config_generation, 1);

@@ -151,6 +151,16 @@ void virtio_queue_flush(struct virtio_device *d, unsigned int index);
 /* Kicks the queue again: handle_queue() left work for the sake of others. */
 void virtio_queue_again(struct virtio_device *d, unsigned int index);
 /*
+ * A turn of handle_queue(): chain by chain until there is none left, or they have
+ * cost the budget, for the sake of others. take() handles one: what it cost (from
+ * 1), 0: there was none, -EPROTO: the device is broken, -errno: later. What it
+ * gave last.
+ */
+int virtio_queue_drain(struct virtio_device *d, unsigned int index,
+		       unsigned int budget,
+		       int (*take)(struct virtio_device *d,
+				   unsigned int index));
+/*
  * A malformed ring: DEVICE_NEEDS_RESET, config interrupt. All queues stop: from
  * here on pop finds nothing and push reaches nobody. The first is for devices
  * whose queues all are on the device's loop. The other names the queue that was

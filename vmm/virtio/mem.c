@@ -152,9 +152,10 @@ static void answer(struct virtio_mem *m, const struct virtio_mem_req *req,
 }
 
 /* One chain: 1, 0 when there is none, -EPROTO. */
-static int serve(struct virtio_mem *m)
+static int serve(struct virtio_device *d, unsigned int index)
 {
-	struct virtqueue *vq = virtio_vq(&m->dev, 0);
+	struct virtio_mem *m = to_mem(d);
+	struct virtqueue *vq = virtio_vq(d, index);
 	struct virtq_chain c = { .iov = m->iov, .iov_max = IOV_MAX_COUNT };
 	struct virtio_mem_req req;
 	struct virtio_mem_resp resp = { 0 };
@@ -174,26 +175,8 @@ static int serve(struct virtio_mem *m)
 
 static void mem_handle_queue(struct virtio_device *d, unsigned int index)
 {
-	struct virtio_mem *m = to_mem(d);
-	struct virtqueue *vq = virtio_vq(d, index);
-	unsigned int budget = TURN_REQUESTS;
-	int ret = 0;
-
-	if (m->stopped)
-		return;
-	virtqueue_disarm(vq);
-	while (budget) {
-		ret = serve(m);
-		if (ret == 1)
-			budget--;
-		else if (ret || !virtqueue_arm(vq))
-			break;
-	}
-	virtio_queue_flush(d, index);
-	if (!budget)
-		virtio_queue_again(d, index);
-	else if (ret)
-		virtio_device_broken(d);
+	if (!to_mem(d)->stopped)
+		virtio_queue_drain(d, index, TURN_REQUESTS, serve);
 }
 
 /* ---- configuration and life ------------------------------------------------ */

@@ -81,11 +81,12 @@ static void note_response(struct request *r, const struct virtq_chain *c)
 }
 
 /* Takes one chain: 1, 0: none there, -EPROTO. */
-static int take(struct virtio_pmem *p)
+static int take(struct virtio_device *d, unsigned int index)
 {
+	struct virtio_pmem *p = to_pmem(d);
 	struct virtq_chain c = { .iov = p->iov, .iov_max = IOV_MAX_COUNT };
 	struct virtio_pmem_req req;
-	int ret = virtqueue_pop(virtio_vq(&p->dev, 0), &c);
+	int ret = virtqueue_pop(virtio_vq(d, index), &c);
 	struct request *r;
 
 	if (ret <= 0)
@@ -130,24 +131,10 @@ static void start_flush(struct virtio_pmem *p)
 static void pmem_handle_queue(struct virtio_device *d, unsigned int index)
 {
 	struct virtio_pmem *p = to_pmem(d);
-	struct virtqueue *vq = virtio_vq(d, index);
-	unsigned int budget = virtqueue_size(vq);
-	int ret = 0;
 
-	if (p->stopped || !budget)
+	if (p->stopped)
 		return;
-	virtqueue_disarm(vq);
-	while (budget) {
-		ret = take(p);
-		if (ret == 1)
-			budget--;
-		else if (ret || !virtqueue_arm(vq))
-			break;
-	}
-	if (!budget)
-		virtio_queue_again(d, index);
-	else if (ret == -EPROTO)
-		virtio_device_broken(d);
+	virtio_queue_drain(d, index, QUEUE_SIZE, take);
 	start_flush(p);
 	virtio_queue_flush(d, index);
 }

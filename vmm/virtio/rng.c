@@ -75,10 +75,11 @@ static int fill(struct virtio_rng *r, const struct virtq_chain *c)
 	return (int)done;
 }
 
-/* One chain: its bytes, 0 when there is none, -EPROTO, or what fill() says. */
-static int serve(struct virtio_rng *r)
+/* One chain: its cost, 0 when there is none, -EPROTO, or what fill() says. */
+static int serve(struct virtio_device *d, unsigned int index)
 {
-	struct virtqueue *vq = virtio_vq(&r->dev, 0);
+	struct virtio_rng *r = to_rng(d);
+	struct virtqueue *vq = virtio_vq(d, index);
 	struct virtq_chain c = { .iov = r->iov, .iov_max = IOV_MAX_COUNT };
 	int ret = virtqueue_pop(vq, &c);
 
@@ -88,10 +89,11 @@ static int serve(struct virtio_rng *r)
 	if (!c.writable || c.readable)
 		return -EPROTO;
 	ret = fill(r, &c);
-	if (ret > 0)
+	if (ret > 0) {
 		virtqueue_push(vq, c.head, (uint32_t)ret);
-	else
-		virtqueue_unpop(vq);
+		return CHAIN_COST_BYTES + ret;
+	}
+	virtqueue_unpop(vq);
 	return ret;
 }
 
@@ -100,26 +102,12 @@ static void wait_for_source(struct virtio_rng *r);
 static void rng_handle_queue(struct virtio_device *d, unsigned int index)
 {
 	struct virtio_rng *r = to_rng(d);
-	struct virtqueue *vq = virtio_vq(d, index);
-	unsigned int turn = 0;
-	int ret = 0;
+	int ret;
 
 	if (r->stopped || r->exhausted)
 		return;
-	virtqueue_disarm(vq);
-	while (turn < TURN_MAX_BYTES) {
-		ret = serve(r);
-		if (ret > 0)
-			turn += CHAIN_COST_BYTES + (unsigned int)ret;
-		else if (ret || !virtqueue_arm(vq))
-			break;
-	}
-	virtio_queue_flush(d, index);
-	if (ret > 0)
-		virtio_queue_again(d, index);
-	else if (ret == -EPROTO)
-		virtio_device_broken(d);
-	else if (ret == -EAGAIN)
+	ret = virtio_queue_drain(d, index, TURN_MAX_BYTES, serve);
+	if (ret == -EAGAIN)
 		wait_for_source(r);
 	else if (ret == -ENODATA)
 		r->exhausted = true;

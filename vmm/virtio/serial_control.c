@@ -82,9 +82,10 @@ static void take(struct virtio_serial *s,
 }
 
 /* One chain: 1, 0 none there, -EPROTO. What is too short says nothing. */
-static int take_one(struct virtio_serial *s)
+static int take_one(struct virtio_device *d, unsigned int index)
 {
-	struct virtqueue *vq = virtio_vq(&s->dev, CONTROL_TRANSMITQ);
+	struct virtio_serial *s = (struct virtio_serial *)d;
+	struct virtqueue *vq = virtio_vq(d, index);
 	struct virtq_chain ch = { .iov = s->iov, .iov_max = CONSOLE_IOVS };
 	struct virtio_console_control c;
 	int ret = virtqueue_pop(vq, &ch);
@@ -101,25 +102,8 @@ static int take_one(struct virtio_serial *s)
 
 void serial_control_take(struct virtio_serial *s)
 {
-	struct virtqueue *vq = virtio_vq(&s->dev, CONTROL_TRANSMITQ);
-	unsigned int budget = virtqueue_size(vq);
-	int ret = 0;
-
-	if (!budget)
-		return;
-	virtqueue_disarm(vq);
-	while (budget) {
-		ret = take_one(s);
-		if (ret == 1)
-			budget--;
-		else if (ret || !virtqueue_arm(vq))
-			break;
-	}
-	virtio_queue_flush(&s->dev, CONTROL_TRANSMITQ);
-	if (!budget)
-		virtio_queue_again(&s->dev, CONTROL_TRANSMITQ);
-	else if (ret)
-		virtio_device_broken(&s->dev);
+	virtio_queue_drain(&s->dev, CONTROL_TRANSMITQ, CONSOLE_QUEUE_SIZE,
+			   take_one);
 }
 
 /* ---- what it is told ----------------------------------------------------- */
