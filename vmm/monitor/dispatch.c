@@ -80,30 +80,6 @@ void reply_error(struct session *s, struct json_object *reply,
 	complete(s, reply, "error", o);
 }
 
-bool arg_given(struct json_object *args, const char *name)
-{
-	return json_object_object_get_ex(args, name, NULL);
-}
-
-uint64_t arg_uint(struct json_object *args, const char *name,
-		  uint64_t fallback)
-{
-	return prop_uint(args, name, fallback);
-}
-
-const char *arg_string(struct json_object *args, const char *name)
-{
-	struct json_object *o;
-
-	return json_object_object_get_ex(args, name, &o) ?
-	       json_object_get_string(o) : NULL;
-}
-
-bool arg_bool(struct json_object *args, const char *name, bool fallback)
-{
-	return prop_bool(args, name, fallback);
-}
-
 /* NULL also for a string with a zero inside, which no name has. */
 static const char *plain_string(struct json_object *o)
 {

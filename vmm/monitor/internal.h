@@ -174,6 +174,8 @@ extern const struct command_group chardev_commands;
 /* All groups, NULL after the last. dispatch.c */
 extern const struct command_group *const command_groups[];
 
+/* args.c */
+
 bool arg_given(struct json_object *args, const char *name);
 
 /* The value of an ARG_UINT, or fallback when it was not given. */
