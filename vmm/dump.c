@@ -97,6 +97,9 @@ static int work(struct job *j, void *opaque, struct error *e)
 	int ret;
 
 	channel_set_cancel(d->to, job_cancel_fd(j));
+	ret = vm_fault_fill(d->vm, j, "dump", e);
+	if (ret)
+		return ret;
 	ret = elf_core_write(&d->core, d->to, progress, j);
 	if (!ret)
 		ret = vm_check_memory(d->vm, "dump", NULL);

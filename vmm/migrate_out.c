@@ -20,6 +20,9 @@ static int work(struct job *j, void *opaque, struct error *e)
 	int ret;
 
 	channel_set_cancel(m->channel, job_cancel_fd(j));
+	ret = vm_fault_fill(m->vm, j, "migrate", e);
+	if (ret)
+		return ret;
 	ret = stream_write_header(m->channel, &m->header, m->state);
 	if (!ret)
 		ret = stream_write_memory(m->channel, m->parts, m->part_count,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "job.h"
 #include "save/fault.h"
 #include "snapshot_internal.h"
 #include "vm_internal.h"
@@ -59,6 +60,30 @@ int vm_fault_start(struct vm *vm, struct error *e)
 		if (vm->mems[n].memory)
 			hot_memory_note_filled(vm->mems[n].memory);
 	return ret;
+}
+
+/* What was reset has nothing of the file any more. */
+int vm_fault_fill(struct vm *vm, struct job *j, const char *what,
+		  struct error *e)
+{
+	struct memory_part parts[RAM_MAX_PARTS];
+	size_t count = vm->fault ? vm_memory_parts(vm, parts) : 0;
+
+	for (size_t i = 0; i < count; i++)
+		for (uint64_t at = 0; !parts[i].anonymous &&
+				      at < parts[i].len_bytes;
+		     at += FAULT_FILL_BYTES) {
+			uint64_t len = parts[i].len_bytes - at;
+			int ret = job_cancelled(j) ?
+				error_set(e, -ECANCELED, "cancelled") :
+				fault_fill(vm->fault, parts[i].host + at,
+					   len < FAULT_FILL_BYTES ? len :
+					   FAULT_FILL_BYTES, e);
+
+			if (ret)
+				return error_prefix(e, ret, "%s", what);
+		}
+	return 0;
 }
 
 void vm_fault_quiet(struct vm *vm)

@@ -182,6 +182,11 @@ static inline bool vm_guest_knows(const struct vm *vm)
 
 /* vm_fault.c: before and after anybody touches the memory of vm->saved. */
 int vm_fault_start(struct vm *vm, struct error *e);
+/* The VM is held: all of its memory is brought, before somebody reads it. What
+ * cannot be is an error, and the VM as it was. A job's thread. */
+struct job;
+int vm_fault_fill(struct vm *vm, struct job *j, const char *what,
+		  struct error *e);
 /* The vCPUs go: a page that cannot be read is told to nobody. */
 void vm_fault_quiet(struct vm *vm);
 void vm_fault_stop(struct vm *vm);

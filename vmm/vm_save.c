@@ -63,8 +63,13 @@ static int write_memory(struct save_job *job, struct job *j,
 			struct state_writer *w, struct error *e)
 {
 	struct memory_map map;
-	int fd, ret;
+	int fd, ret = 0;
 
+	/* Of a diff only what was there is looked at. */
+	if (job->type == SAVE_FULL)
+		ret = vm_fault_fill(job->vm, j, "save", e);
+	if (ret)
+		return ret;
 	fd = save_files_memory(job->files, e);
 	if (fd < 0)
 		return fd;

@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -135,6 +136,18 @@ def test_a_page_that_cannot_be_read_ends_the_vm(mote, saves):
     vm = mote("restore", saves / "full", "--memory", "fault", "--paused", "--monitor", saves / "f", "--exit-report", saves / "report")
     s = Session(saves / "f")
     os.truncate(saves / "full" / "memory", 0)
+    # Who only wants to read it is told, and the VM stays.
+    assert "cannot be read" in s.reply("save", directory=str(saves / "new"))["error"]["desc"]
+    assert "cannot be read" in s.reply("dump-guest-memory", paging=False, protocol=f"file:{saves}/core")["error"]["desc"]
+    s.command("migrate", uri=f"file:{saves}/stream")
+    for _ in range(600):
+        info = s.command("query-migrate")
+        if info["status"] in ("failed", "completed"):
+            break
+        time.sleep(0.1)
+    assert info["status"] == "failed" and "cannot be read" in info["error-desc"]
+    assert s.command("query-status")["status"] == "paused"
+    assert not {"new", "core", "stream"} & set(os.listdir(saves))
     s.command("cont")
     assert vm.wait(60) == 4 and not vm.out, vm.transcript()
     assert "memory cannot be read" in vm.reason(), vm.transcript()

@@ -22,7 +22,7 @@ static struct {
 	struct vm_config config;
 	uint8_t *ram;
 	const char *shared_file;
-	bool unsavable;
+	bool unsavable, unreadable;
 	uint64_t added_bytes;		/* a DIMM's, behind the RAM */
 	unsigned int released, events;
 	enum vm_migrate_status last;
@@ -216,6 +216,16 @@ void saved_vm_close(struct saved_vm *s)
 	assert_null(s);
 }
 
+int vm_fault_fill(struct vm *vm, struct job *j, const char *what,
+		  struct error *e)
+{
+	(void)vm;
+	(void)j;
+	if (!f.unreadable)
+		return 0;
+	return error_set(e, -ENODATA, "%s: a page", what);
+}
+
 /* ---- the tests --------------------------------------------------------------- */
 
 static int setup(void **state)
@@ -331,6 +341,20 @@ static void test_migrate_that_fails_changes_nothing(void **state)
 	assert_int_equal(f.vm.state, VM_PAUSED);
 }
 
+/* Nothing of it has gone out. */
+static void test_migrate_that_cannot_read_memory_leaves_all(void **state)
+{
+	struct vm_migrate_info info;
+
+	(void)state;
+	f.unreadable = true;
+	info = sent(f.uri);
+	assert_int_equal(info.status, VM_MIGRATE_FAILED);
+	assert_non_null(strstr(info.error.text, "a page"));
+	assert_int_equal(access(f.path, F_OK), -1);
+	assert_int_equal(f.vm.state, VM_RUNNING);
+}
+
 static void test_migrate_cancelled_changes_nothing(void **state)
 {
 	struct vm_migrate_info info;
@@ -405,6 +429,7 @@ int main(void)
 		TEST(test_migrate_without_shared_ram_makes_a_template),
 		TEST(test_migrate_sends_memory_that_was_added),
 		TEST(test_migrate_that_fails_changes_nothing),
+		TEST(test_migrate_that_cannot_read_memory_leaves_all),
 		TEST(test_migrate_cancelled_changes_nothing),
 		TEST(test_migrate_without_all_memory_has_no_end),
 		TEST(test_migrate_refused_makes_no_file),

@@ -54,13 +54,18 @@ struct fault {
 
 /* ---- one page -------------------------------------------------------------- */
 
+static const char *why(int ret)
+{
+	return ret == -ENODATA ? "the file has become shorter" :
+				 strerror(-ret);
+}
+
 static void tell_failure(struct fault *f, int ret)
 {
 	char text[128];
 
 	snprintf(text, sizeof(text), "a page of the saved memory cannot be "
-		 "read: %s", ret == -ENODATA ? "the file has become shorter" :
-					       strerror(-ret));
+		 "read: %s", why(ret));
 	pthread_mutex_lock(&f->lock);
 	if (!f->told)
 		f->failed(f->opaque, text);
@@ -77,14 +82,30 @@ void fault_quiet(struct fault *f)
 	pthread_mutex_unlock(&f->lock);
 }
 
+/* 0, or -errno of what userfaultfd says. */
+static int put(struct fault *f, uint64_t page, uint8_t *host,
+	       const uint8_t *buf, bool empty)
+{
+	struct uffdio_copy copy = { .dst = (uintptr_t)host,
+				    .src = (uintptr_t)buf, .len = PAGE };
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)host, PAGE } };
+	int ret = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->gone[page / 64] >> page % 64 & 1)
+		empty = true;
+	if (empty ? ioctl(f->fd, UFFDIO_ZEROPAGE, &zero) :
+		    ioctl(f->fd, UFFDIO_COPY, &copy))
+		ret = -errno;
+	pthread_mutex_unlock(&f->lock);
+	return ret;
+}
+
 /* 0, or -errno of what userfaultfd says; of a page that nobody waits for, -EIO
  * when it cannot be read. */
 static int install(struct fault *f, uint64_t page, uint8_t *host, uint8_t *buf,
 		   bool wanted)
 {
-	struct uffdio_copy copy = { .dst = (uintptr_t)host,
-				    .src = (uintptr_t)buf, .len = PAGE };
-	struct uffdio_zeropage zero = { .range = { (uintptr_t)host, PAGE } };
 	bool empty = page_source_is_zero(f->source, page);
 	int ret = empty ? 0 : page_source_read(f->source, page, buf);
 
@@ -94,16 +115,7 @@ static int install(struct fault *f, uint64_t page, uint8_t *host, uint8_t *buf,
 		tell_failure(f, ret);
 		empty = true;
 	}
-	pthread_mutex_lock(&f->lock);
-	if (f->gone[page / 64] >> page % 64 & 1)
-		empty = true;
-	if (empty ? ioctl(f->fd, UFFDIO_ZEROPAGE, &zero) :
-		    ioctl(f->fd, UFFDIO_COPY, &copy))
-		ret = -errno;
-	else
-		ret = 0;
-	pthread_mutex_unlock(&f->lock);
-	return ret;
+	return put(f, page, host, buf, empty);
 }
 
 static const struct fault_range *range_of(const struct fault *f, uint64_t at)
@@ -231,6 +243,65 @@ static void *prefetch(void *opaque)
 			i++;
 	}
 	return NULL;
+}
+
+/* ---- all of it -------------------------------------------------------------- */
+
+/* admin-guide/mm/pagemap.rst: in RAM, or swapped out. Where that cannot be read:
+ * none is. */
+#define PAGEMAP_THERE	(3ull << 62)
+
+static void read_pagemap(const uint8_t *host, uint64_t *entries, size_t count)
+{
+	size_t len = count * sizeof(*entries);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || pread(fd, entries, len, (off_t)((uintptr_t)host / PAGE *
+						      sizeof(*entries))) !=
+			      (ssize_t)len)
+		memset(entries, 0, len);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Another thread may bring it first, or the mapping be another one by now. */
+static int fill_page(struct fault *f, uint64_t page, uint8_t *host,
+		     uint8_t *buf)
+{
+	int ret = page_source_read(f->source, page, buf);
+
+	if (ret)
+		return ret;
+	while ((ret = put(f, page, host, buf, false)) == -EAGAIN)
+		usleep(100);
+	return 0;
+}
+
+int fault_fill(struct fault *f, uint8_t *host, uint64_t len_bytes,
+	       struct error *e)
+{
+	const struct fault_range *r = range_of(f, (uintptr_t)host);
+	uint64_t entries[FAULT_FILL_BYTES / PAGE], first;
+	size_t count = len_bytes / PAGE;
+	uint8_t buf[PAGE];
+
+	if (!r)
+		return 0;
+	first = r->first_page + (uint64_t)(host - r->host) / PAGE;
+	read_pagemap(host, entries, count);
+	for (size_t i = 0; i < count; i++) {
+		int ret = 0;
+
+		if (!(entries[i] & PAGEMAP_THERE) &&
+		    !page_source_is_zero(f->source, first + i))
+			ret = fill_page(f, first + i, host + i * PAGE, buf);
+		if (ret)
+			return error_set(e, ret, "a page of the saved memory, "
+					 "at %#llx of the file, cannot be read: "
+					 "%s", (unsigned long long)(first + i) *
+					 PAGE, why(ret));
+	}
+	return 0;
 }
 
 /* ---- the beginning and the end ---------------------------------------------- */

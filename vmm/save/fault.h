@@ -38,6 +38,14 @@ struct fault_params {
 /* The error says what userfaultfd needs. */
 int fault_create(struct fault **out, const struct fault_params *p,
 		 struct error *e);
+/*
+ * Brings what is in a file of these bytes, at most FAULT_FILL_BYTES, in one range:
+ * what cannot be read is an error here, which names it, and no failure of the
+ * memory. Any thread, while nobody gives any of it back.
+ */
+#define FAULT_FILL_BYTES (2u << 20)
+int fault_fill(struct fault *f, uint8_t *host, uint64_t len_bytes,
+	       struct error *e);
 /* From here on failed() is not called. NULL is fine. */
 void fault_quiet(struct fault *f);
 /* Nobody touches the memory any more, or it was mapped anew. NULL is fine. */
