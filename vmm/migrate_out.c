@@ -86,7 +86,7 @@ static int start(struct vm_migration *m, const char *config, struct error *e)
 	vm_cpus_take_ejected(vm);
 	vm_dimms_take_ejected(vm);
 	/* What it has asked for would be lost over there. */
-	if (atomic_load(&vm->requests))
+	if (vm_is_asked(vm))
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "migrate: the guest has just asked to be "
 				       "reset or to end");

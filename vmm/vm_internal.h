@@ -171,6 +171,13 @@ static inline bool vm_is_held(const struct vm *vm)
 	return vm->state == VM_SAVING || vm->state == VM_FINISH_MIGRATE;
 }
 
+/* Is there something to be decided? A crash kernel, of which a guest may speak all
+ * the time, is only noted. */
+static inline bool vm_is_asked(const struct vm *vm)
+{
+	return atomic_load(&vm->requests) & ~(unsigned int)VM_REQUEST_CRASH_LOADED;
+}
+
 /* The guest has run: it is told of what comes and goes. Else the tables are to be
  * written again. */
 static inline bool vm_guest_knows(const struct vm *vm)

@@ -27,7 +27,7 @@ void vm_set_event_fn(struct vm *vm, vm_event_fn fn, void *opaque)
  */
 static void run_vcpus(struct vm *vm)
 {
-	if (!(atomic_load(&vm->requests) & ~VM_REQUEST_CRASH_LOADED))
+	if (!vm_is_asked(vm))
 		vcpus_run(vm->vcpus);
 }
 

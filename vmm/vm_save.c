@@ -149,7 +149,7 @@ static int check_savable(const struct vm *vm, const struct save_params *p,
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the VM is %s, not paused",
 				       vm_state_name(vm->state));
-	if (atomic_load(&vm->requests))
+	if (vm_is_asked(vm))
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "save: the guest has just asked to be "
 				       "reset or to end");

@@ -371,6 +371,14 @@ static void test_migrate_cancelled_changes_nothing(void **state)
 	assert_int_equal(f.vm.state, VM_RUNNING);
 }
 
+/* Else a guest that says so all the time would never move. */
+static void test_migrate_of_a_guest_with_a_crash_kernel(void **state)
+{
+	(void)state;
+	atomic_store(&f.vm.requests, VM_REQUEST_CRASH_LOADED);
+	assert_int_equal(sent(f.uri).status, VM_MIGRATE_COMPLETED);
+}
+
 /* A page of --memory fault that could not be read is zeros by then. */
 static void test_migrate_without_all_memory_has_no_end(void **state)
 {
@@ -431,6 +439,7 @@ int main(void)
 		TEST(test_migrate_that_fails_changes_nothing),
 		TEST(test_migrate_that_cannot_read_memory_leaves_all),
 		TEST(test_migrate_cancelled_changes_nothing),
+		TEST(test_migrate_of_a_guest_with_a_crash_kernel),
 		TEST(test_migrate_without_all_memory_has_no_end),
 		TEST(test_migrate_refused_makes_no_file),
 	};
