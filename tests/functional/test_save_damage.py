@@ -219,6 +219,7 @@ def test_what_is_wrong_in_a_chain_is_named(mote, payload, tmp_path):
     saves = [tmp_path / f"save{n}" for n in range(5)]
     for n, saved in enumerate(saves):
         s.command("cont")
+        time.sleep(0.3)  # so that the guest does something
         s.command("stop")
         s.command("save", directory=str(saved), **({"type": "diff", "base": str(saves[n - 1])} if n else {}))
     unknown = s.reply("save", directory=str(tmp_path / "x"), type="diff", base=str(tmp_path / "none"))
