@@ -764,6 +764,11 @@ static void test_net_back_end_that_goes_takes_the_link_along(void **state)
 	transmit(f, DATA + 0x1000, 60);
 	fake_kick(f->d, TX);
 	used_wait(f, TX);
+	/* However much it is: nobody looks again by himself. */
+	transmit(f, DATA, MUCH);
+	fake_kick(f->d, TX);
+	used_wait(f, TX);
+	assert_int_equal(fake_avail_event(&f->q[TX]), f->q[TX].avail_idx);
 	/* Another one brings it back. */
 	assert_int_equal(virtio_net_set_backend(f->d, &other->base, &e), 0);
 	f->b = other;

@@ -77,7 +77,8 @@ static bool await_packets(struct net_pair *p, unsigned int packets,
 	if (p->gathering && packets <= GATHER_FEW)
 		p->gather_rest = GATHER_REST;
 	p->gathering = false;
-	if (bytes < GATHER_BYTES)
+	/* Without a back end there is no timer either. */
+	if (bytes < GATHER_BYTES || p->lost)
 		return virtqueue_arm(net_transmitq(p));
 	if (p->gather_rest) {
 		p->gather_rest--;
