@@ -969,6 +969,17 @@ void client_expect_eof(struct client *c)
 	assert_int_equal(recv(c->fd, &byte, 1, MSG_DONTWAIT), 0);
 }
 
+void client_run(struct client *c, const char *command, const char *args)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text),
+			 "{\"execute\":\"%s\",\"arguments\":%s}\n", command,
+			 args);
+
+	assert_in_range(n, 1, sizeof(text) - 1);
+	client_send(c, text);
+}
+
 void client_exchange(struct client *c, const char *command, const char *json)
 {
 	client_send(c, command);

@@ -130,6 +130,8 @@ void client_send_fds(struct client *c, const char *text, const int *fds,
 void client_expect(struct client *c, const char *json);
 /* An orderly end: no line, no ECONNRESET. */
 void client_expect_eof(struct client *c);
+/* Sends a command; args: a JSON object. */
+void client_run(struct client *c, const char *command, const char *args);
 /* Sends a line, expects a line. */
 void client_exchange(struct client *c, const char *command, const char *json);
 /* The next line must be an error of this class, desc holding the text. */

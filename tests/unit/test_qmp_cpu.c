@@ -8,11 +8,7 @@
 static void run(struct client *c, const char *command, const char *args,
 		const char *reply)
 {
-	char text[256];
-
-	snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":%s}\n",
-		 command, args);
-	client_send(c, text);
+	client_run(c, command, args);
 	if (reply)
 		client_expect(c, reply);
 }

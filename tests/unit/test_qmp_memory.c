@@ -61,11 +61,7 @@ static void test_balloon_can_be_added(void **state)
 static void run(struct client *c, const char *command, const char *args,
 		const char *reply)
 {
-	char text[512];
-
-	snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":%s}\n",
-		 command, args);
-	client_send(c, text);
+	client_run(c, command, args);
 	if (reply)
 		client_expect(c, reply);
 }

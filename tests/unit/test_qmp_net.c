@@ -11,18 +11,9 @@
 #define UUID	"11111111-2222-3333-4444-555555555555"
 #define OK	"{\"return\": {}}"
 
-static void run(struct client *c, const char *command, const char *args)
-{
-	char text[512];
-
-	snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":%s}",
-		 command, args);
-	client_send(c, text);
-}
-
 static void ok(struct client *c, const char *command, const char *args)
 {
-	run(c, command, args);
+	client_run(c, command, args);
 	client_expect(c, OK);
 }
 
@@ -33,7 +24,7 @@ struct refusal {
 static void refused(struct client *c, const struct refusal *r, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		run(c, r[i].command, r[i].args);
+		client_run(c, r[i].command, r[i].args);
 		client_expect_error(c, r[i].class, r[i].text);
 	}
 }
@@ -154,7 +145,7 @@ static void test_net_other_netdevs(void **state)
 	assert_true(fake_nic.user);
 	ok(&c, "netdev_add", "{\"type\":\"user\",\"id\":\"d\"}");
 	ok(&c, "netdev_del", "{\"id\":\"d\"}");
-	run(&c, "netdev_del", "{\"id\":\"d\"}");
+	client_run(&c, "netdev_del", "{\"id\":\"d\"}");
 	client_expect_error(&c, "DeviceNotFound", "'d'");
 	/* What a client leaves is closed with the monitor. */
 	hand_over(&c, "f", 12345);
@@ -272,21 +263,21 @@ static void test_net_nics_come_change_and_go(void **state)
 	struct client c = client_ready(q);
 
 	hand_over(&c, "f", 5);
-	run(&c, "nic-add", "{\"backend\":\"fd=f\","
-	    "\"mac\":\"02:00:00:00:00:01\"}");
+	client_run(&c, "nic-add", "{\"backend\":\"fd=f\","
+		   "\"mac\":\"02:00:00:00:00:01\"}");
 	client_expect(&c, "{\"return\":{\"id\":\"net0\","
 		      "\"mac\":\"02:00:00:00:00:01\","
 		      "\"pci\":\"0000:00:01.0\"}}");
 	assert_true(fake_nic.fds_lent && fake_nic.fd_count == 1);
-	run(&c, "closefd", "{\"fdname\":\"f\"}");
+	client_run(&c, "closefd", "{\"fdname\":\"f\"}");
 	client_expect_error(&c, "GenericError", "'f'");
 	REFUSED(&c, refusals);
-	run(&c, "nic-update", "{\"id\":\"net0\",\"link\":\"down\",\"backend\":"
-	    "{\"tap\":\"t1\"}}");
+	client_run(&c, "nic-update", "{\"id\":\"net0\",\"link\":\"down\",\"backend\":"
+		   "{\"tap\":\"t1\"}}");
 	json_object_put(client_result(&c));
 	assert_true(q->vm.link_down);
 	assert_string_equal(q->vm.nic.tap, "t1");
-	run(&c, "stats", "{\"types\":[\"nic\"]}");
+	client_run(&c, "stats", "{\"types\":[\"nic\"]}");
 	client_expect(&c, "{\"return\":{\"nic\":[{\"id\":\"net0\","
 		      "\"mac\":\"02:00:00:00:00:01\",\"link\":\"down\","
 		      "\"vhost\":false,\"received-bytes\":1,"
@@ -294,11 +285,11 @@ static void test_net_nics_come_change_and_go(void **state)
 		      "\"received-drops\":4,\"sent-bytes\":5,"
 		      "\"sent-packets\":6,\"sent-errors\":7,"
 		      "\"sent-drops\":8}]}}");
-	run(&c, "nic-add", "{\"backend\":\"unix=/s\"}");
+	client_run(&c, "nic-add", "{\"backend\":\"unix=/s\"}");
 	json_object_put(client_result(&c));
 	assert_string_equal(fake_nic.id, "net1");
 	assert_string_equal(fake_nic.unix_path, "/s");
-	run(&c, "nic-remove", "{\"id\":\"net1\"}");
+	client_run(&c, "nic-remove", "{\"id\":\"net1\"}");
 	qmp_settle(q);
 	assert_true(client_is_quiet(&c));
 	fake_vm_let_go(&q->vm, "net1");

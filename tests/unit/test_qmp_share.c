@@ -38,21 +38,12 @@ static int teardown(void **state)
 	return qmp_teardown(state);
 }
 
-static void run(struct client *c, const char *command, const char *args)
-{
-	char text[512];
-
-	snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":%s}\n",
-		 command, args);
-	client_send(c, text);
-}
-
 static void counted(struct client *c, const char *command, const char *args,
 		    const char *tag, int refs)
 {
 	char text[128];
 
-	run(c, command, args);
+	client_run(c, command, args);
 	snprintf(text, sizeof(text),
 		 "{\"return\": {\"tag\": \"%s\", \"refs\": %d}}", tag, refs);
 	client_expect(c, text);
@@ -65,7 +56,7 @@ struct refusal {
 static void refused(struct client *c, const struct refusal *r, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		run(c, r[i].command, r[i].args);
+		client_run(c, r[i].command, r[i].args);
 		client_expect_error(c, r[i].class, r[i].text);
 	}
 }
@@ -112,7 +103,7 @@ static void test_share_is_counted_until_the_guest_lets_it_go(void **state)
 	assert_int_equal(config_of(q, "share-b")->msize_bytes, 65536);
 	/* The path is kept as it was found. */
 	assert_int_equal(*config_of(q, "share-share0")->path, '/');
-	run(&c, "stats", "{\"types\":[\"share\"]}");
+	client_run(&c, "stats", "{\"types\":[\"share\"]}");
 	r = client_result(&c);
 	assert_int_equal(share_in(r, "share0", "refs"), 2);
 	assert_int_equal(share_in(r, "share0", "readonly"), 0);
@@ -121,7 +112,7 @@ static void test_share_is_counted_until_the_guest_lets_it_go(void **state)
 	json_object_put(r);
 	counted(&c, "share-remove", "{\"path\":\"a\"}", "share0", 1);
 	assert_non_null(vm_device_find(&q->vm, "share-share0"));
-	run(&c, "share-remove", "{\"path\":\"link\",\"timeout-ms\":60000}");
+	client_run(&c, "share-remove", "{\"path\":\"link\",\"timeout-ms\":60000}");
 	qmp_settle(q);
 	assert_true(client_is_quiet(&c));
 	fake_vm_let_go(&q->vm, "share-share0");
@@ -129,7 +120,7 @@ static void test_share_is_counted_until_the_guest_lets_it_go(void **state)
 		      "{\"device\": \"share-share0\", \"path\": "
 		      "\"/machine/peripheral/share-share0\"}}");
 	client_expect(&c, "{\"return\": {\"tag\": \"share0\", \"refs\": 0}}");
-	run(&c, "share-remove", "{\"path\":\"a\"}");
+	client_run(&c, "share-remove", "{\"path\":\"a\"}");
 	client_expect_error(&c, "NotAttached", "a is not shared");
 	client_close(&c);
 }
@@ -146,8 +137,8 @@ static void test_share_that_the_guest_keeps_stays(void **state)
 
 	counted(&c, "share-add", "{\"path\":\"a\",\"tag\":\"t\"}", "t", 1);
 	REFUSED(&c, kept);
-	run(&c, "share-remove",
-	    "{\"path\":\"a\",\"timeout-ms\":0,\"force\":true}");
+	client_run(&c, "share-remove",
+		   "{\"path\":\"a\",\"timeout-ms\":0,\"force\":true}");
 	client_expect(&c, "{\"event\": \"DEVICE_DELETED\", \"data\": "
 		      "{\"device\": \"share-t\", \"path\": "
 		      "\"/machine/peripheral/share-t\"}}");
@@ -155,9 +146,9 @@ static void test_share_that_the_guest_keeps_stays(void **state)
 	/* The directory's own end changes nothing about its name. */
 	counted(&c, "share-add", "{\"path\":\"a\",\"tag\":\"t\"}", "t", 1);
 	assert_int_equal(rmdir("a"), 0);
-	run(&c, "share-remove", "{\"path\":\"/nowhere\",\"tag\":\"t\"}");
+	client_run(&c, "share-remove", "{\"path\":\"/nowhere\",\"tag\":\"t\"}");
 	client_expect_error(&c, "NotAttached", "/nowhere is not shared as t");
-	run(&c, "share-remove", "{\"tag\":\"t\",\"timeout-ms\":10}");
+	client_run(&c, "share-remove", "{\"tag\":\"t\",\"timeout-ms\":10}");
 	client_expect_error(&c, "GenericError", "share-t");
 	client_close(&c);
 }
@@ -170,7 +161,7 @@ static void test_share_before_the_guest_runs(void **state)
 	q->vm.state = VM_PRELAUNCH;
 	counted(&c, "share-add", "{\"path\":\"a\",\"id\":\"mine\"}", "share0",
 		1);
-	run(&c, "share-remove", "{\"path\":\"a\"}");
+	client_run(&c, "share-remove", "{\"path\":\"a\"}");
 	client_expect(&c, "{\"event\": \"DEVICE_DELETED\", \"data\": "
 		      "{\"device\": \"mine\", \"path\": "
 		      "\"/machine/peripheral/mine\"}}");
@@ -218,7 +209,7 @@ static void test_share_refusals_change_nothing(void **state)
 	counted(&c, "share-add", "{\"path\":\"a\",\"tag\":\"t\"}", "t", 1);
 	REFUSED(&c, refusals);
 	q->vm.fail = "device_add";
-	run(&c, "share-add", "{\"path\":\"b\"}");
+	client_run(&c, "share-add", "{\"path\":\"b\"}");
 	client_expect_error(&c, "InvalidState", "refused");
 	q->vm.fail = NULL;
 	counted(&c, "share-add", "{\"path\":\"a\"}", "t", 2);
@@ -242,20 +233,20 @@ static void test_share_by_device_add(void **state)
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
 
-	run(&c, "object-add", "{\"qom-type\":\"fsdev-local\",\"id\":\"f\","
-	    "\"path\":\"a\",\"readonly\":\"on\","
-	    "\"security_model\":\"none\"}");
+	client_run(&c, "object-add", "{\"qom-type\":\"fsdev-local\",\"id\":\"f\","
+		   "\"path\":\"a\",\"readonly\":\"on\","
+		   "\"security_model\":\"none\"}");
 	client_expect(&c, OK);
-	run(&c, "device_add", "{\"driver\":\"virtio-9p-pci\",\"id\":\"d\","
-	    "\"fsdev\":\"f\",\"mount_tag\":\"t\",\"bus\":\"pcie.1\"}");
+	client_run(&c, "device_add", "{\"driver\":\"virtio-9p-pci\",\"id\":\"d\","
+		   "\"fsdev\":\"f\",\"mount_tag\":\"t\",\"bus\":\"pcie.1\"}");
 	client_expect(&c, OK);
 	assert_true(config_of(q, "d")->readonly);
 	assert_string_equal(config_of(q, "d")->tag, "t");
 	assert_string_equal(config_of(q, "d")->id, "d");
 	REFUSED(&c, refusals);
 	/* It is counted like any other, which of several with the same rights. */
-	run(&c, "device_add", "{\"driver\":\"virtio-9p-pci\",\"id\":\"w\","
-	    "\"path\":\"a\",\"mount_tag\":\"w\"}");
+	client_run(&c, "device_add", "{\"driver\":\"virtio-9p-pci\",\"id\":\"w\","
+		   "\"path\":\"a\",\"mount_tag\":\"w\"}");
 	client_expect(&c, OK);
 	counted(&c, "share-add", "{\"path\":\"a\"}", "w", 2);
 	counted(&c, "share-add", "{\"path\":\"a\",\"readonly\":true}", "t", 2);

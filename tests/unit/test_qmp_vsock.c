@@ -9,42 +9,33 @@
 
 #include "devices.h"
 
-static void run(struct client *c, const char *command, const char *args)
-{
-	char text[512];
-
-	snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":%s}",
-		 command, args);
-	client_send(c, text);
-}
-
 static void test_vsock_listen_takes_all_arguments(void **state)
 {
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
 	struct vsock_service *s = &q->vm.service;
 
-	run(&c, "vsock-listen", "{\"port\":4294967295}");
+	client_run(&c, "vsock-listen", "{\"port\":4294967295}");
 	client_expect(&c, "{\"return\":{}}");
 	assert_true(q->vm.service_listen);
 	assert_true(s->port == 4294967295u && !s->path && !s->once);
 	assert_true(!s->disabled && !s->uid_count);
-	run(&c, "vsock-service-set", "{\"port\":0,\"path\":\"/p\",\"once\":true,"
-	    "\"disabled\":true,\"allow-uid\":[7,4294967294]}");
+	client_run(&c, "vsock-service-set", "{\"port\":0,\"path\":\"/p\",\"once\":true,"
+		   "\"disabled\":true,\"allow-uid\":[7,4294967294]}");
 	client_expect(&c, "{\"return\":{}}");
 	assert_false(q->vm.service_listen);
 	assert_string_equal(q->vm.service_path, "/p");
 	assert_true(s->once && s->disabled);
 	assert_int_equal(s->uid_count, 2);
 	assert_int_equal(q->vm.service_uids[1], 4294967294u);
-	run(&c, "vsock-service-set", "{\"port\":1,\"allow-uid\":0}");
+	client_run(&c, "vsock-service-set", "{\"port\":1,\"allow-uid\":0}");
 	client_expect(&c, "{\"return\":{}}");
 	assert_int_equal(s->uid_count, 1);
-	run(&c, "vsock-service-remove", "{\"port\":77}");
+	client_run(&c, "vsock-service-remove", "{\"port\":77}");
 	client_expect(&c, "{\"return\":{}}");
 	assert_int_equal(q->vm.removed_port, 77);
 	q->vm.fail = "vsock-listen";
-	run(&c, "vsock-listen", "{\"port\":1}");
+	client_run(&c, "vsock-listen", "{\"port\":1}");
 	client_expect_error(&c, "InvalidState", "refused");
 	client_close(&c);
 }
@@ -77,7 +68,7 @@ static void test_vsock_bad_arguments_are_named(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		char *line;
 
-		run(&c, "vsock-service-set", bad[i].args);
+		client_run(&c, "vsock-service-set", bad[i].args);
 		line = client_line(&c);
 		snprintf(error, sizeof(error), "%s", line);
 		free(line);
@@ -87,7 +78,7 @@ static void test_vsock_bad_arguments_are_named(void **state)
 		if (!strstr(error, bad[i].named))
 			assert_string_equal(error, bad[i].named);
 	}
-	run(&c, "vsock-service-remove", "{\"port\":1,\"path\":\"x\"}");
+	client_run(&c, "vsock-service-remove", "{\"port\":1,\"path\":\"x\"}");
 	client_expect_error(&c, "InvalidConfig", "'path'");
 	assert_int_equal(q->vm.service.port, 99);
 	client_close(&c);
@@ -98,20 +89,20 @@ static void test_vsock_device_is_added_by_its_cid(void **state)
 	struct qmp *q = *state;
 	struct client c = client_ready(q);
 
-	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\"}");
+	client_run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\"}");
 	client_expect_error(&c, "GenericError", "guest-cid");
-	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
-	    "\"guest-cid\":2}");
+	client_run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
+		   "\"guest-cid\":2}");
 	client_expect_error(&c, "GenericError", "guest-cid");
-	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
-	    "\"guest-cid\":4294967296}");
+	client_run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
+		   "\"guest-cid\":4294967296}");
 	client_expect_error(&c, "GenericError", "4294967296");
-	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
-	    "\"guest-cid\":3,\"vhostfd\":\"nothing\"}");
+	client_run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\","
+		   "\"guest-cid\":3,\"vhostfd\":\"nothing\"}");
 	client_expect_error(&c, "GenericError", "nothing");
 	assert_null(q->vm.devices);
-	run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\",\"id\":\"v\","
-	    "\"guest-cid\":\"4294967294\",\"disable-modern\":\"false\"}");
+	client_run(&c, "device_add", "{\"driver\":\"vhost-vsock-pci\",\"id\":\"v\","
+		   "\"guest-cid\":\"4294967294\",\"disable-modern\":\"false\"}");
 	client_expect(&c, "{\"return\":{}}");
 	assert_int_equal(q->vm.devices->type, DEVICE_VSOCK);
 	client_close(&c);
