@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error loop guest_mem state virtio/virtqueue virtio/device */
-/* LINK: virtio/device_reg virtio/device_state */
+/* LINK: error loop guest_mem state virtio/virtqueue virtio/device% */
 /* LINK: virtio/blk virtio/blk_count virtio/blk_queue virtio/blk_request */
 /* LINK: block/file block/probe block/vhd block/engine block/bounce */
 /* LINK: block/uring block/threads */

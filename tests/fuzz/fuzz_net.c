@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error loop guest_mem state virtio/virtqueue virtio/device */
-/* LINK: virtio/device_reg virtio/device_state virtio/net virtio/net_backend */
+/* LINK: error loop guest_mem state virtio/virtqueue virtio/device% */
+/* LINK: virtio/net virtio/net_backend */
 /* LINK: virtio/net_ctrl virtio/net_queue virtio/net_receive virtio/net_state */
 /* LINK: virtio/net_vhost virtio/vhost net/net net/stream */
 /* WITH: rings */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error loop guest_mem state virtio/virtqueue virtio/device */
-/* LINK: virtio/device_reg virtio/device_state virtio/pmem pmem/flusher */
+/* LINK: error loop guest_mem state virtio/virtqueue virtio/device% */
+/* LINK: virtio/pmem pmem/flusher */
 /* WITH: rings */
 /*
  * Persistent memory against a driver that puts anything into its ring, across

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: devices device/% config/config config/config_net config/config_chardev config/config_paths block/vhd error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device virtio/device_reg virtio/virtio_pci virtio/virtio_pci_regs */
+/* LINK: devices device/% config/config config/config_net config/config_chardev config/config_paths block/vhd error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device virtio/device_loop virtio/device_reg virtio/virtio_pci virtio/virtio_pci_regs */
 /* LINK: net/net net/tap net/stream net/passt virtio/net virtio/net_queue virtio/net_ctrl virtio/net_vhost virtio/vhost pci/state state virtio/net_backend virtio/net_state virtio/net_receive */
 /* WITH: pci_fixture */
 /* Devices that come and go: places, names, and nothing left of a failure. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: virtio/vhost virtio/virtqueue guest_mem loop */
-/* LINK: virtio/device virtio/device_reg virtio/device_state state error */
+/* LINK: virtio/device% state error */
 /* The list of memory that a back end in the kernel gets; the kernel is a mock. */
 #include "unit.h"
 

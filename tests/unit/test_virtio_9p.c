@@ -2,7 +2,7 @@
 /* LINK: p9/codec p9/attr p9/export p9/fid p9/op_attr p9/op_dir p9/op_io */
 /* LINK: p9/op_lock p9/op_name p9/op_open p9/op_session p9/op_xattr p9/path */
 /* LINK: p9/lock_ranges p9/pool p9/qid p9/reclaim p9/save p9/server state error loop iothread guest_mem */
-/* LINK: virtio/virtqueue virtio/device virtio/device_reg virtio/device_state */
+/* LINK: virtio/virtqueue virtio/device% */
 /* LINK: virtio/9p */
 /* WITH: fake_driver */
 /* 9P through a virtqueue. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem virtio/virtqueue state */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/balloon */
+/* LINK: virtio/device% virtio/balloon */
 /* WITH: fake_driver */
 /* The balloon: what it gives back, what it says, and hostile drivers. */
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state */
+/* LINK: virtio/device% */
 /* LINK: virtio/blk virtio/blk_count virtio/blk_queue virtio/blk_request */
 /* LINK: block/file block/probe block/vhd */
 /* LINK: block/engine block/bounce block/uring block/threads */

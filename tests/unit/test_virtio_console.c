@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console virtio/console_port */
+/* LINK: virtio/device% virtio/console virtio/console_port */
 /* WITH: fake_driver fake_chardev */
 #include "unit.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem virtio/virtqueue state */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/mem */
+/* LINK: virtio/device% virtio/mem */
 /* WITH: fake_driver */
 /* The memory device: which blocks may be plugged, and hostile requests. */
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* LINK: error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device virtio/device_reg virtio/virtio_pci virtio/virtio_pci_regs virtio/virtio_pci_state virtio/device_state pci/state state */
+/* LINK: error bus irq loop iothread guest_mem pci/root pci/config pci/function pci/bar pci/msix pci/intx pci/host_bridge virtio/virtqueue virtio/device% virtio/virtio_pci virtio/virtio_pci_regs virtio/virtio_pci_state pci/state state */
 /* WITH: pci_fixture fake_driver */
 /*
  * The PCI transport above the real device core, rings and iothread: a driver

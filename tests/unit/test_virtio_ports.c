@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console_port virtio/serial virtio/serial_control virtio/serial_state */
+/* LINK: virtio/device% virtio/console_port virtio/serial virtio/serial_control virtio/serial_state */
 /* LINK: char/chardev char/traffic char/ring char/null char/file char/unix char/connect char/listener char/pty char/stdio char/terminal char/escape */
 /* WITH: fake_driver */
 /* A port before a socket with somebody who reads slowly, or leaves. The test's

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state */
+/* LINK: virtio/device% */
 /* WITH: fake_driver */
 /* A device whose queues are on several loops. */
 #include "unit.h"

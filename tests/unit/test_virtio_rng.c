@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/rng */
+/* LINK: virtio/device virtio/device_loop virtio/device_reg virtio/rng */
 /* WITH: fake_driver */
 #include <errno.h>
 #include <fcntl.h>

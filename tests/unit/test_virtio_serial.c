@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/console_port virtio/serial virtio/serial_control virtio/serial_state */
+/* LINK: virtio/device% virtio/console_port virtio/serial virtio/serial_control virtio/serial_state */
 /* WITH: fake_driver fake_chardev */
 /* A console with many ports, before fake chardevs. */
 #include "unit.h"

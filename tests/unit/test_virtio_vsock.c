@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg virtio/device_state virtio/vsock */
+/* LINK: virtio/device% virtio/vsock */
 /* LINK: virtio/vhost virtio/vhost_vsock char/listener vsock/vsock */
 /* LINK: vsock/connection vsock/fill vsock/socket vsock/host vsock/service */
 /* LINK: vsock/buffer */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop guest_mem virtio/virtqueue */
-/* LINK: virtio/device virtio/device_reg */
+/* LINK: virtio/device virtio/device_loop virtio/device_reg */
 /* WITH: fake_driver */
 #include <errno.h>
 #include <linux/virtio_ring.h>
