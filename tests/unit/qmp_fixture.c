@@ -1003,6 +1003,15 @@ void client_expect_error(struct client *c, const char *class,
 	json_object_put(o);
 }
 
+void client_refused(struct client *c, const struct refused_command *r,
+		    size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		client_run(c, r[i].command, r[i].args);
+		client_expect_error(c, r[i].class, r[i].text);
+	}
+}
+
 struct json_object *client_result(struct client *c)
 {
 	struct json_object *o = client_json(c), *result;

@@ -132,6 +132,12 @@ void client_expect(struct client *c, const char *json);
 void client_expect_eof(struct client *c);
 /* Sends a command; args: a JSON object. */
 void client_run(struct client *c, const char *command, const char *args);
+struct refused_command {
+	const char *command, *args, *class, *text;
+};
+/* Sends each, expects client_expect_error() of it. */
+void client_refused(struct client *c, const struct refused_command *r,
+		    size_t count);
 /* Sends a line, expects a line. */
 void client_exchange(struct client *c, const char *command, const char *json);
 /* The next line must be an error of this class, desc holding the text. */

@@ -17,20 +17,8 @@ static void ok(struct client *c, const char *command, const char *args)
 	client_expect(c, OK);
 }
 
-struct refusal {
-	const char *command, *args, *class, *text;
-};
-
-static void refused(struct client *c, const struct refusal *r, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		client_run(c, r[i].command, r[i].args);
-		client_expect_error(c, r[i].class, r[i].text);
-	}
-}
-
 #define REFUSED(c, table) \
-	refused(c, table, sizeof(table) / sizeof(table[0]))
+	client_refused(c, table, sizeof(table) / sizeof(table[0]))
 
 /* Hands a descriptor over under a name; it is of a file of that length. */
 static void hand_over(struct client *c, const char *name, off_t len)
@@ -72,7 +60,7 @@ static int setup(void **state)
 
 static void test_net_tap_of_passed_descriptors(void **state)
 {
-	static const struct refusal refusals[] = {
+	static const struct refused_command refusals[] = {
 		{ "closefd", "{\"fdname\":\"f0\"}", "GenericError", "f0" },
 		{ "netdev_add", "{\"type\":\"tap\",\"id\":\"n0\"}",
 		  "GenericError", "'n0'" },
@@ -162,7 +150,7 @@ static void test_net_other_netdevs(void **state)
 
 static void test_net_refusals_change_nothing(void **state)
 {
-	static const struct refusal refusals[] = {
+	static const struct refused_command refusals[] = {
 		{ "netdev_add", "{\"type\":\"bridge\",\"id\":\"x\"}",
 		  "GenericError", "'bridge'" },
 		{ "netdev_add", "{\"type\":\"user\",\"id\":\"9\"}",
@@ -249,7 +237,7 @@ static void test_net_refusals_change_nothing(void **state)
 
 static void test_net_nics_come_change_and_go(void **state)
 {
-	static const struct refusal refusals[] = {
+	static const struct refused_command refusals[] = {
 		{ "nic-add", "{\"backend\":\"user\",\"id\":\"net0\"}",
 		  "AlreadyAttached", "'net0'" },
 		{ "nic-update", "{\"id\":\"net0\"}", "MissingParameter",

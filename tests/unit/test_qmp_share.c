@@ -49,20 +49,8 @@ static void counted(struct client *c, const char *command, const char *args,
 	client_expect(c, text);
 }
 
-struct refusal {
-	const char *command, *args, *class, *text;
-};
-
-static void refused(struct client *c, const struct refusal *r, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		client_run(c, r[i].command, r[i].args);
-		client_expect_error(c, r[i].class, r[i].text);
-	}
-}
-
 #define REFUSED(c, table) \
-	refused(c, table, sizeof(table) / sizeof(table[0]))
+	client_refused(c, table, sizeof(table) / sizeof(table[0]))
 
 static const struct config_9p *config_of(struct qmp *q, const char *id)
 {
@@ -127,7 +115,7 @@ static void test_share_is_counted_until_the_guest_lets_it_go(void **state)
 
 static void test_share_that_the_guest_keeps_stays(void **state)
 {
-	static const struct refusal kept[] = {
+	static const struct refused_command kept[] = {
 		{ "share-remove", "{\"tag\":\"t\",\"timeout-ms\":0}",
 		  "GenericError", "share-t" },
 		{ "share-add", "{\"path\":\"a\"}", "InvalidState", "'t'" },
@@ -171,7 +159,7 @@ static void test_share_before_the_guest_runs(void **state)
 
 static void test_share_refusals_change_nothing(void **state)
 {
-	static const struct refusal refusals[] = {
+	static const struct refused_command refusals[] = {
 		{ "share-add", "{}", "MissingParameter", "'path'" },
 		{ "share-add", "{\"path\":\"nowhere\"}", "InvalidConfig",
 		  "nowhere" },
@@ -219,7 +207,7 @@ static void test_share_refusals_change_nothing(void **state)
 
 static void test_share_by_device_add(void **state)
 {
-	static const struct refusal refusals[] = {
+	static const struct refused_command refusals[] = {
 		{ "device_add", "{\"driver\":\"virtio-9p-pci\",\"path\":\"a\"}",
 		  "GenericError", "mount_tag" },
 		{ "device_add", "{\"driver\":\"virtio-9p-pci\","
