@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -57,13 +58,27 @@ static void on_time(void *opaque)
 	loop_stop(opaque);
 }
 
+/* How often this thread had nothing to do. */
+static long sleeps(void)
+{
+	struct rusage r;
+
+	assert_int_equal(getrusage(RUSAGE_THREAD, &r), 0);
+	return r.ru_nvcsw;
+}
+
 void vf_settle(struct vf *f)
 {
 	struct loop_timer t;
+	long before;
 
 	assert_int_equal(loop_timer_init(f->loop, &t, on_time, f->loop), 0);
-	loop_timer_set(&t, 10000000, 0);
-	loop_run(f->loop);
+	/* Where others want the processor this may be no time at all. */
+	do {
+		before = sleeps();
+		loop_timer_set(&t, 10000000, 0);
+		loop_run(f->loop);
+	} while (sleeps() == before);
 	loop_timer_deinit(&t);
 }
 
