@@ -371,6 +371,29 @@ static void test_vsock_ports_are_reused_after_an_end(void **state)
 	close(listener);
 }
 
+/* A restored guest may still know those of the process before. */
+static void test_vsock_host_ports_do_not_come_again(void **state)
+{
+	struct vf *f = *state;
+	void *other;
+	uint32_t port;
+	int fds[2];
+
+	fds[0] = vf_stream(f, 9);
+	port = f->host_port;
+	fds[1] = vf_stream(f, 9);
+	assert_int_equal(f->host_port, port + 1);
+	assert_int_equal(vf_setup(&other), 0);
+	f = other;
+	close(fds[0]);
+	close(fds[1]);
+	fds[0] = vf_stream(f, 9);
+	/* In 10,000 of 2^30 cases it is near. */
+	assert_false(f->host_port - port < 5000 || port - f->host_port < 5000);
+	close(fds[0]);
+	assert_int_equal(vf_teardown(&other), 0);
+}
+
 #define MANY 1100
 
 static void test_vsock_a_thousand_streams(void **state)
@@ -451,6 +474,7 @@ int main(void)
 		CASE(test_vsock_guest_stops_reading),
 		CASE(test_vsock_host_gone_while_guest_is_asked),
 		CASE(test_vsock_ports_are_reused_after_an_end),
+		CASE(test_vsock_host_ports_do_not_come_again),
 		CASE(test_vsock_a_thousand_streams),
 		CASE(test_vsock_connections_are_bounded),
 	};

@@ -470,10 +470,10 @@ static void test_hostile_packets_of_a_stream_reset_it(void **state)
 static void test_hostile_answer_before_the_question_is_reset(void **state)
 {
 	struct vf *f = *state;
-	int fd = vf_client(f, "CONNECT 5\n");
+	int first = vf_stream(f, 5), fd = vf_client(f, "CONNECT 5\n");
 
-	/* The first port is known to everybody. */
-	vf_send(f, VIRTIO_VSOCK_OP_RESPONSE, 5, 1u << 30, 0, NULL, 0);
+	/* It is easy to know which port is next. */
+	vf_send(f, VIRTIO_VSOCK_OP_RESPONSE, 5, f->host_port + 1, 0, NULL, 0);
 	vf_expect(f, VIRTIO_VSOCK_OP_RST);
 	vf_expect_host(fd, "");
 	close(fd);
@@ -483,6 +483,7 @@ static void test_hostile_answer_before_the_question_is_reset(void **state)
 	vf_expect(f, VIRTIO_VSOCK_OP_RST);
 	vf_expect_host(fd, "");
 	close(fd);
+	close(first);
 }
 
 static void test_hostile_flood_stops_at_the_bound(void **state)

@@ -2,11 +2,13 @@
 /* Connections: their table, their beginning and their ends. Loop's thread. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "vsock/internal.h"
 
+/* Ports of connections to the guest: these and above. */
 #define FIRST_HOST_PORT	(1u << 30)
 
 /* Ports of the guest are its own choice: all of both go into the index. */
@@ -140,6 +142,18 @@ bool conn_reserve(struct conn *c)
 	c->window = window;
 	vsock_buffer_init(&c->buffer, window);
 	return true;
+}
+
+/*
+ * Where they begin is left to chance: a guest that was restored may still have
+ * sockets, dead ones, that had ports of the process before.
+ */
+void conn_seed_ports(struct vsock *v)
+{
+	uint32_t random = 0;
+
+	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
+	v->next_host_port = FIRST_HOST_PORT + (random & (FIRST_HOST_PORT - 1));
 }
 
 uint32_t conn_pick_port(struct vsock *v, uint32_t guest_port)

@@ -125,6 +125,7 @@ struct conn *conn_find(const struct vsock *v, uint32_t guest_port,
 void conn_hash(struct conn *c, uint32_t guest_port, uint32_t host_port);
 /* A window from the pool; false: nothing left. */
 bool conn_reserve(struct conn *c);
+void conn_seed_ports(struct vsock *v);
 /* An unused port on the host's side for that of the guest. */
 uint32_t conn_pick_port(struct vsock *v, uint32_t guest_port);
 /* Queues c when it has a packet for the guest. */

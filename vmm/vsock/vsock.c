@@ -293,6 +293,7 @@ int vsock_create(struct vsock **out, const struct vsock_params *p,
 		LIST_INIT(&v->buckets[i]);
 	TAILQ_INIT(&v->all);
 	TAILQ_INIT(&v->ready);
+	conn_seed_ports(v);
 	ret = host_listen(v, p->path, e);
 	if (ret) {
 		vsock_destroy(v);
