@@ -31,7 +31,7 @@ static void watch_output(struct conn *c, bool on)
 
 /*
  * The guest gets to know of room once a good part of it is new and it has, as far
- * as it knows, no more than half: each of these packets interrupts it.
+ * as it knows, no more than a quarter: each of these packets interrupts it.
  */
 static void note_credit(struct conn *c)
 {
@@ -40,7 +40,7 @@ static void note_credit(struct conn *c)
 
 	/* The rest of a message may need all of the room. */
 	if (news && (c->seqpacket || (news >= c->window / 4 &&
-				      used >= c->window / 2)))
+				      used >= c->window / 4 * 3)))
 		c->due |= DUE_CREDIT;
 	conn_schedule(c);
 }
