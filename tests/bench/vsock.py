@@ -34,7 +34,7 @@ def last_words(guest):
     """What may explain that it does not answer."""
     os.set_blocking(guest.stdout.fileno(), False)
     said = (guest.stdout.read() or b"").decode(errors="replace")
-    return f"{'the monitor runs' if guest.poll() is None else f'the monitor has ended, {guest.returncode}'}; the guest said: {said[-500:]}"
+    return f"{'the monitor runs' if guest.poll() is None else f'the monitor has ended, {guest.returncode}'}; the guest said: {said[-4000:]}"
 
 
 def measure(label, options, address, command, args, tool):
