@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* LINK: error loop iothread guest_mem state virtio/virtqueue */
-/* LINK: virtio/device% virtio/vsock */
-/* LINK: virtio/vhost virtio/vhost_vsock char/listener vsock/vsock */
-/* LINK: vsock/connection vsock/fill vsock/socket vsock/host vsock/service */
-/* LINK: vsock/buffer */
+/* LINK: virtio/device% virtio/vsock virtio/device virtio/device_reg virtio/device_state */
+/* LINK: virtio/vhost virtio/vhost_vsock char/listener vsock/vsock virtio/vsock_event */
+/* LINK: vsock/connection vsock/fill vsock/socket vsock/host vsock/service vsock/vsock */
+/* LINK: vsock/buffer vsock/service */
 /* WITH: fake_driver */
 /* The socket device's queues, well-formed and not; pause, save and reset. */
 #include "unit.h"
@@ -274,18 +274,13 @@ static void test_vsock_pause_touches_no_memory_and_loses_nothing(void **state)
 	close(fd);
 }
 
-static void test_vsock_restored_driver_hears_of_a_reset(void **state)
+/* Another device takes over, at rest. */
+static void restore(struct fixture *f)
 {
-	struct fixture *f = *state;
 	struct state_writer w = STATE_WRITER_INIT;
 	struct state_reader r;
-	struct fake_buffer b = { TX_DATA, 4, true };
-	uint32_t id, len, event = 99;
 	struct error e;
 
-	start(f);
-	offer(f, 40);
-	close(stream(f));
 	virtio_device_quiesce(f->d);
 	virtio_device_save(f->d, &w);
 	virtio_device_destroy(f->d);
@@ -293,6 +288,19 @@ static void test_vsock_restored_driver_hears_of_a_reset(void **state)
 	state_reader_init(&r, w.data, w.len_bytes);
 	assert_int_equal(virtio_device_load(f->d, &r, &e), 0);
 	assert_int_equal(state_reader_finish(&r), 0);
+	state_writer_deinit(&w);
+}
+
+static void test_vsock_restored_driver_hears_of_a_reset(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_buffer b = { TX_DATA, 4, true };
+	uint32_t id, len, event = 99;
+
+	start(f);
+	offer(f, 40);
+	close(stream(f));
+	restore(f);
 	virtio_device_resume(f->d);
 	/* The buffer comes late. */
 	memcpy(fake_ptr(&f->ram, TX_DATA), &event, 4);
@@ -316,7 +324,38 @@ static void test_vsock_restored_driver_hears_of_a_reset(void **state)
 	assert_false(fake_used(&f->q[VSOCK_EVENT], &id, &len));
 	/* Listeners work at once. */
 	close(stream(f));
-	state_writer_deinit(&w);
+}
+
+/* When it hears of the end it ends what is there: nothing new may be. */
+static void test_vsock_restored_driver_gets_new_streams_afterwards(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_buffer b = { TX_DATA, 4, true };
+	uint32_t id, len;
+	int fd;
+
+	start(f);
+	offer(f, 40);
+	fake_add(&f->q[VSOCK_EVENT], &b, 1);
+	fake_add(&f->q[VSOCK_EVENT], &b, 1);
+	for (int looks = 1; looks >= 0; looks--) {
+		restore(f);
+		fd = client(f, "CONNECT 7\n");
+		virtio_device_resume(f->d);
+		assert_true(fake_used_wait(&f->q[VSOCK_EVENT], &f->irq,
+					   VSOCK_EVENT, &id, &len));
+		fake_kick(f->d, VSOCK_RX);
+		usleep(50000);
+		assert_false(fake_used(&f->q[VSOCK_RX], &id, &len));
+		if (looks) {
+			fake_add(&f->q[VSOCK_EVENT], &b, 1);
+			fake_kick(f->d, VSOCK_EVENT);
+		}
+		/* A driver that keeps the buffer is not waited for long. */
+		receive(f, VIRTIO_VSOCK_OP_REQUEST);
+		close(fd);
+		receive(f, VIRTIO_VSOCK_OP_RST);
+	}
 }
 
 static void test_vsock_flood_of_nonsense_waits_for_receive_buffers(void **state)
@@ -431,6 +470,7 @@ int main(void)
 		CASE(test_vsock_reset_ends_streams),
 		CASE(test_vsock_pause_touches_no_memory_and_loses_nothing),
 		CASE(test_vsock_restored_driver_hears_of_a_reset),
+		CASE(test_vsock_restored_driver_gets_new_streams_afterwards),
 		CASE(test_vsock_flood_of_nonsense_waits_for_receive_buffers),
 		CASE(test_vsock_malformed_chains_break_the_device),
 		CASE(test_vsock_oddly_cut_packet_is_read_whole),

@@ -17,7 +17,6 @@
 
 #define VSOCK_F_STREAM	0	/* 5.10.3; Linux takes it for granted */
 #define HDR_BYTES	sizeof(struct virtio_vsock_hdr)
-#define EVENT_IOVS	(VSOCK_EVENT_SIZE + VIRTQ_IOV_SLACK)
 #define IOV_MAX_COUNT	(VSOCK_QUEUE_SIZE + VIRTQ_IOV_SLACK)
 /* Receive buffers held ready, so that one read can fill several. */
 #define SPARES		16u
@@ -39,7 +38,7 @@ struct virtio_vsock {
 	struct vsock *host;
 	uint32_t cid;
 	bool stopped;
-	bool reset_due;		/* the driver has to hear of a restore */
+	struct vsock_event event;
 	bool tx_waits;		/* for room for answers */
 	/* The first spare_count are popped chains, in the ring's order. */
 	struct spare *spares[SPARES];
@@ -156,7 +155,11 @@ static void deliver(struct virtio_vsock *s)
 {
 	int ret;
 
-	if (s->stopped || !virtqueue_size(virtio_vq(&s->dev, VSOCK_RX)))
+	if (s->stopped)
+		return;
+	/* After a restore new streams come after the end of the old ones. */
+	if (!vsock_event_heard(&s->event) ||
+	    !virtqueue_size(virtio_vq(&s->dev, VSOCK_RX)))
 		return;
 	virtqueue_disarm(virtio_vq(&s->dev, VSOCK_RX));
 	ret = fill_buffers(s);
@@ -234,43 +237,6 @@ static void drain_transmitq(struct virtio_vsock *s)
 	deliver(s);
 }
 
-/* ---- the event queue ----------------------------------------------------- */
-
-int virtio_vsock_send_reset(struct virtio_device *d)
-{
-	const struct virtio_vsock_event event = {
-		.id = htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET),
-	};
-	struct iovec iov[EVENT_IOVS];
-	struct virtq_chain c = { .iov = iov, .iov_max = EVENT_IOVS };
-	struct virtqueue *vq = virtio_vq(d, VSOCK_EVENT);
-	int ret = virtqueue_pop(vq, &c);
-
-	if (ret <= 0)
-		return ret;
-	if (c.readable || c.writable_bytes < sizeof(event))
-		return -EPROTO;
-	iov_write(iov, c.writable, 0, &event, sizeof(event));
-	virtqueue_push(vq, c.head, sizeof(event));
-	virtio_queue_flush(d, VSOCK_EVENT);
-	return 1;
-}
-
-static void send_event(struct virtio_vsock *s)
-{
-	int ret;
-
-	if (s->stopped || !s->reset_due)
-		return;
-	do
-		ret = virtio_vsock_send_reset(&s->dev);
-	while (!ret && virtqueue_arm(virtio_vq(&s->dev, VSOCK_EVENT)));
-	if (ret > 0)
-		s->reset_due = false;
-	else if (ret)
-		virtio_device_broken(&s->dev);
-}
-
 /* ---- the device ---------------------------------------------------------- */
 
 static void vsock_handle_queue(struct virtio_device *d, unsigned int index)
@@ -279,10 +245,8 @@ static void vsock_handle_queue(struct virtio_device *d, unsigned int index)
 
 	if (index == VSOCK_TX)
 		drain_transmitq(s);
-	else if (index == VSOCK_RX)
-		deliver(s);
 	else
-		send_event(s);
+		deliver(s);
 }
 
 void virtio_vsock_config_read(uint32_t cid, uint32_t offset, uint8_t *data,
@@ -304,7 +268,8 @@ static int vsock_activate(struct virtio_device *d)
 	struct virtio_vsock *s = to_vsock(d);
 
 	s->stopped = d->quiesced;
-	s->reset_due = s->tx_waits = false;
+	s->tx_waits = false;
+	vsock_event_set(&s->event, false);
 	s->spare_count = 0;
 	vsock_start(s->host, virtio_has(d, VIRTIO_VSOCK_F_SEQPACKET));
 	return 0;
@@ -343,12 +308,13 @@ static int vsock_load(struct virtio_device *d, struct state_reader *r,
 {
 	(void)r;
 	(void)e;
-	to_vsock(d)->reset_due = d->active;
+	vsock_event_set(&to_vsock(d)->event, d->active);
 	return 0;
 }
 
 static void vsock_device_destroy(struct virtio_device *d)
 {
+	vsock_event_deinit(&to_vsock(d)->event);
 	vsock_destroy(to_vsock(d)->host);
 	virtio_device_deinit(d);
 	free(d);
@@ -405,12 +371,17 @@ static int create(struct virtio_device **out, const struct config_vsock *c,
 				 VSOCK_QUEUES, e);
 	if (ret)
 		goto err_free;
-	ret = vsock_create(&s->host, &p, e);
+	ret = vsock_event_init(&s->event, &s->dev, on_packets, s, e);
 	if (ret)
 		goto err_device;
+	ret = vsock_create(&s->host, &p, e);
+	if (ret)
+		goto err_event;
 	*out = &s->dev;
 	return 0;
 
+err_event:
+	vsock_event_deinit(&s->event);
 err_device:
 	virtio_device_deinit(&s->dev);
 err_free:
