@@ -192,11 +192,14 @@ def clones(stage, mote, runs):
 
 
 def until(status, *ends):
-    """Waits for one of them."""
-    since = time.monotonic_ns()
+    """Waits for one of them, and says so: QEMU may take longer than the bench waits for a sign of life."""
+    since = told = time.monotonic_ns()
     while (now := status()) not in ends:
         if now == "failed" or milliseconds(since) > RUN_SECONDS * 1000:
             raise memory.Unmeasured(f"migration: {now}")
+        if milliseconds(told) > 500:
+            told = time.monotonic_ns()
+            alive()
         time.sleep(0.001)
 
 
