@@ -62,7 +62,8 @@ static bool find_changed(const struct memory_part *p, uint64_t offset,
 	return any;
 }
 
-static void find_pages(const struct writing *w, struct memory_chunk *c,
+/* false: there is nothing to look at. */
+static bool find_pages(const struct writing *w, struct memory_chunk *c,
 		       const struct memory_part *part, uint64_t offset)
 {
 	uint64_t left = (part->len_bytes - offset) / PAGE;
@@ -72,7 +73,7 @@ static void find_pages(const struct writing *w, struct memory_chunk *c,
 	const uint8_t *host = part->host + offset;
 
 	if (!find_changed(part, offset, count, look))
-		return;
+		return false;
 	if (part->anonymous)
 		read_pagemap(w, host, entries, count);
 	for (unsigned int p = 0; p < count; p++) {
@@ -86,6 +87,7 @@ static void find_pages(const struct writing *w, struct memory_chunk *c,
 		else if (w->map->kind == MEMORY_DIFF)
 			c->zeros[p / 64] |= bit;
 	}
+	return true;
 }
 
 static int chunk_write(struct memory_job *job, uint64_t chunk)
@@ -96,9 +98,8 @@ static int chunk_write(struct memory_job *job, uint64_t chunk)
 	uint64_t offset;
 
 	part = memory_part_at(w->parts, w->part_count, chunk, &offset);
-	if (!part)
+	if (!part || !find_pages(w, c, part, offset))
 		return 0;
-	find_pages(w, c, part, offset);
 	return memory_write_chunk(w->fd, c, chunk, part->host + offset);
 }
 

@@ -95,6 +95,9 @@ static int read_layer(const struct memory_layer *l, uint64_t chunk,
 		return memory_read_all(l->fd, host, (size_t)PAGE *
 				       memory_chunk_pages(l->map, chunk),
 				       chunk * MEMORY_CHUNK_BYTES);
+	/* As most are, of a diff. */
+	if (check == MEMORY_CHECK_PAGES && memory_chunk_empty(c))
+		return 0;
 	for (; memory_next_run(c->pages, &first, &count); first += count) {
 		size_t start = (size_t)first * PAGE, len = (size_t)count * PAGE;
 		int ret = memory_read_all(l->fd, host + start, len,
