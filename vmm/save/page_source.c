@@ -34,13 +34,18 @@ static uint8_t place_below(const struct page_source *s, uint64_t page)
 
 static struct places *places_of(struct page_source *s, uint64_t chunk)
 {
+	uint64_t first = chunk * MEMORY_CHUNK_PAGES;
+	uint64_t live = first < s->live_pages ? s->live_pages - first : 0;
 	struct places *c = s->chunks[chunk];
 
 	if (c)
 		return c;
 	c = malloc(sizeof(*c));
-	for (unsigned int p = 0; c && p < MEMORY_CHUNK_PAGES; p++)
-		c->file_of[p] = place_below(s, chunk * MEMORY_CHUNK_PAGES + p);
+	if (!c)
+		return NULL;
+	memset(c->file_of, NO_FILE, sizeof(c->file_of));
+	memset(c->file_of, s->live_file,
+	       live < MEMORY_CHUNK_PAGES ? live : MEMORY_CHUNK_PAGES);
 	s->chunks[chunk] = c;
 	return c;
 }
