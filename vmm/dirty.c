@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "soft_dirty.h"
+
 #define PAGE GUEST_MEM_LOG_PAGE
 
 /* /proc/pid/pagemap (admin-guide/mm/pagemap.rst) */
@@ -30,6 +32,7 @@ struct dirty {
 	size_t log_bytes;
 	uint64_t pages;			/* of RAM; the log has more */
 	bool logging;
+	bool soft;		/* soft-dirty bits tell since the last time */
 	uint32_t slots[RAM_MAX_PARTS];	/* where KVM logs */
 	size_t slot_count;
 	struct base bases[DIRTY_BASES];
@@ -114,7 +117,9 @@ static void add_word(struct dirty *d, uint64_t word, uint64_t bits)
 
 /* ---- before logging -------------------------------------------------------- */
 
-static bool read_pagemap(struct dirty *d, int fd, const struct ram_part *part)
+/* Pages that are no longer a file's, or, soft, have been written to. */
+static bool read_pagemap(struct dirty *d, int fd, const struct ram_part *part,
+			 bool soft)
 {
 	uint64_t entries[512], first = part->base / PAGE;
 	uint64_t count = part->len_bytes / PAGE;
@@ -128,8 +133,9 @@ static bool read_pagemap(struct dirty *d, int fd, const struct ram_part *part)
 		    (ssize_t)(n * sizeof(*entries)))
 			return false;
 		for (size_t i = 0; i < n; i++)
-			if (entries[i] & PAGEMAP_THERE &&
-			    !(entries[i] & PAGEMAP_FILE))
+			if (soft ? entries[i] & SOFT_DIRTY_ENTRY :
+				   entries[i] & PAGEMAP_THERE &&
+					   !(entries[i] & PAGEMAP_FILE))
 				add_word(d, (first + p + i) / 64,
 					 1ull << (first + p + i) % 64);
 	}
@@ -146,10 +152,29 @@ static void collect_unlogged(struct dirty *d, const struct ram_part *parts,
 		return;
 	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	for (size_t i = 0; i < count; i++)
-		if (fd < 0 || !read_pagemap(d, fd, &parts[i]))
+		if (fd < 0 || !read_pagemap(d, fd, &parts[i], false))
 			dirty_note(d, parts[i].base, parts[i].len_bytes);
 	if (fd >= 0)
 		close(fd);
+}
+
+/* Of who writes and does not tell, the host's page tables know. Where they do not,
+ * or did not from the start, all may have changed. */
+static void collect_silent(struct dirty *d, const struct ram_part *parts,
+			   size_t count)
+{
+	int fd;
+
+	if (!guest_mem_has_silent(d->mem))
+		return;
+	fd = d->logging ? open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) : -1;
+	for (size_t i = 0; d->logging && i < count; i++)
+		if (!d->soft || !parts[i].private || fd < 0 ||
+		    !read_pagemap(d, fd, &parts[i], true))
+			dirty_note(d, parts[i].base, parts[i].len_bytes);
+	if (fd >= 0)
+		close(fd);
+	d->soft = soft_dirty_clear();
 }
 
 /* ---- logging --------------------------------------------------------------- */
@@ -204,6 +229,7 @@ int dirty_collect(struct dirty *d, const struct ram_part *parts, size_t count)
 
 	if (!d->logging)
 		collect_unlogged(d, parts, count);
+	collect_silent(d, parts, count);
 	collect_own(d);
 	for (size_t i = 0; !ret && i < count; i++) {
 		bool logged = is_logged(d, parts[i].slot);

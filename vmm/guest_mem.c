@@ -19,6 +19,7 @@ struct table {
 struct guest_mem {
 	_Atomic(struct table *) table;
 	_Atomic(struct guest_mem_log *) log;	/* or NULL */
+	atomic_bool silent;
 };
 
 static struct table *table_new(size_t count)
@@ -157,6 +158,16 @@ void guest_mem_set_log(struct guest_mem *m, struct guest_mem_log *log)
 struct guest_mem_log *guest_mem_get_log(const struct guest_mem *m)
 {
 	return atomic_load_explicit(&m->log, memory_order_acquire);
+}
+
+void guest_mem_note_silent(struct guest_mem *m)
+{
+	atomic_store(&m->silent, true);
+}
+
+bool guest_mem_has_silent(const struct guest_mem *m)
+{
+	return atomic_load(&m->silent);
 }
 
 void guest_mem_log_note(struct guest_mem_log *log, gpa_t gpa,

@@ -97,6 +97,10 @@ struct guest_mem_log *guest_mem_get_log(const struct guest_mem *m);
 void guest_mem_written(const struct guest_mem *m, gpa_t gpa,
 		       uint64_t len_bytes);
 
+/* From now on somebody writes who does not tell. Any thread. */
+void guest_mem_note_silent(struct guest_mem *m);
+bool guest_mem_has_silent(const struct guest_mem *m);
+
 /* Region i in address order, or NULL past the last. */
 const struct guest_mem_region *guest_mem_region(const struct guest_mem *m,
 						 size_t i);

@@ -197,6 +197,7 @@ unsigned int hot_memory_parts(const struct hot_memory *h,
 			.anonymous = whole[0].anonymous,
 			.base = h->slot_base[i],
 			.slot = h->first_slot + i,
+			.private = whole[0].private,
 		};
 	return h->slots;
 }

@@ -374,6 +374,7 @@ unsigned int ram_parts(const struct ram *r, struct ram_part *parts)
 			.anonymous = r->fd < 0 && !r->saved && !r->mapped,
 			.base = r->ranges[i].base,
 			.slot = i,
+			.private = r->private && !r->hugetlb,
 		};
 	return r->count;
 }

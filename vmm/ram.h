@@ -59,6 +59,7 @@ struct ram_part {
 	bool anonymous;		/* a page that was never touched is zeros */
 	gpa_t base;
 	uint32_t slot;		/* of KVM */
+	bool private;		/* and no huge pages: see soft_dirty.h */
 };
 unsigned int ram_parts(const struct ram *r, struct ram_part *parts);
 

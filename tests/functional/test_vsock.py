@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Streams between guest and host: Unix sockets by mote's own device, AF_VSOCK by the kernel's."""
 
+import filecmp
 import os
 import re
 import resource
@@ -258,5 +259,28 @@ def test_streams_by_the_kernel(run, mote, ctl, tmp_path):
             pass
     guest.serve(start)
     assert tool("echo", f"vsock:77:{ECHO}", 1, 1000) == "0 streams of 1 failed"
+
+    # It is saved like any other; what the kernel has written since is in a diff, and not all of memory.
+    def save(name, *arguments):
+        ctl(monitor, "save", f"directory={tmp_path / name}", *arguments)
+        return (tmp_path / name / "memory").stat().st_blocks
+
+    ctl(monitor, "stop")
+    whole = save("full")
+    ctl(monitor, "cont")
+    assert tool("echo", f"vsock:77:{ECHO}", 4, 262144) == "0 streams of 4 failed"
+    ctl(monitor, "stop")
+    assert save("diff", "type=diff", f"base={tmp_path}/full") < whole // 2
+    save("again")
+    subprocess.run([TOP / "build/mote", "merge", tmp_path / "full", tmp_path / "diff", tmp_path / "merged"], check=True)
+    assert filecmp.cmp(tmp_path / "merged/memory", tmp_path / "again/memory", shallow=False)
     ctl(monitor, "quit")
     assert guest.vm.wait() == 0
+    clone = mote("restore", tmp_path / "diff", "--monitor", monitor)
+    for _ in range(600):
+        if monitor.exists():
+            break
+        time.sleep(0.1)
+    assert tool("echo", f"vsock:77:{ECHO}", 4, 65536) == "0 streams of 4 failed"
+    ctl(monitor, "quit")
+    assert clone.wait() == 0

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "dirty.h"
+#include "soft_dirty.h"
 
 #define PAGE	4096u
 #define LEN	(256u * PAGE)
@@ -112,6 +113,20 @@ static void assert_changed(struct fixture *f, int id, const int64_t *pages)
 static void collect(struct fixture *f, size_t parts)
 {
 	assert_int_equal(dirty_collect(f->dirty, f->parts, parts), 0);
+}
+
+static bool able = true;
+static unsigned int cleared;
+
+/* As far as this kernel does it. */
+bool soft_dirty_clear(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY);
+
+	assert_int_equal(write(fd, "4", 1), 1);
+	close(fd);
+	cleared++;
+	return able;
 }
 
 static void test_every_writer_is_in_the_account(void **state)
@@ -287,10 +302,50 @@ static void test_ranges_are_noted_to_the_page(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* What they know is soft_dirty.c's test. */
+static void test_who_does_not_tell_is_found_in_the_page_tables(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t *bits, count = 0;
+
+	f->parts[0].private = true;
+	cleared = 0;
+	collect(f, 2);
+	dirty_add_base(f->dirty, id_of(1));
+	assert_int_equal(cleared, 0);
+	/* One comes while the log is kept: until now nobody had looked. */
+	guest_mem_note_silent(f->mem);
+	collect(f, 2);
+	assert_int_equal(cleared, 1);
+	dirty_add_base(f->dirty, id_of(2));
+	assert_int_equal(dirty_since(f->dirty, id_of(1), &bits), 0);
+	for (uint64_t i = 0; i < (HIGH + LEN) / PAGE / 64; i++)
+		count += (uint64_t)__builtin_popcountll(bits[i]);
+	free(bits);
+	assert_int_equal(count, 2 * LEN / PAGE);
+	/* From here on only what is shared may have changed. */
+	collect(f, 2);
+	assert_int_equal(cleared, 2);
+	assert_int_equal(dirty_since(f->dirty, id_of(2), &bits), 0);
+	assert_int_equal(bits[0], 0);
+	assert_true(bits[HIGH / PAGE / 64] == UINT64_MAX);
+	free(bits);
+	/* A kernel that cannot tell. */
+	able = false;
+	collect(f, 1);
+	dirty_add_base(f->dirty, id_of(3));
+	collect(f, 1);
+	able = true;
+	assert_int_equal(dirty_since(f->dirty, id_of(3), &bits), 0);
+	assert_true(bits[0] == UINT64_MAX);
+	free(bits);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_every_writer_is_in_the_account),
+		T(test_who_does_not_tell_is_found_in_the_page_tables),
 		T(test_each_base_has_its_own_account),
 		T(test_memory_that_has_come_is_new),
 		T(test_a_mapped_file_tells_by_its_pages),

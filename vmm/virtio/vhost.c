@@ -90,15 +90,7 @@ static void add_region(struct vhost_memory *table,
 	}
 }
 
-static void all_written(const struct guest_mem *mem)
-{
-	const struct guest_mem_region *r;
-
-	for (size_t i = 0; (r = guest_mem_region(mem, i)); i++)
-		guest_mem_written(mem, r->base, r->len_bytes);
-}
-
-int vhost_set_memory(const struct vhost *v, const struct guest_mem *mem)
+int vhost_set_memory(const struct vhost *v, struct guest_mem *mem)
 {
 	const struct guest_mem_log *log = v->logs ? guest_mem_get_log(mem) :
 						    NULL;
@@ -124,7 +116,7 @@ int vhost_set_memory(const struct vhost *v, const struct guest_mem *mem)
 	}
 	free(table);
 	if (!v->logs)
-		all_written(mem);
+		guest_mem_note_silent(mem);
 	return ret;
 }
 

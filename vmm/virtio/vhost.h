@@ -36,8 +36,8 @@ void vhost_close(struct vhost *v);
 int vhost_features(const struct vhost *v, uint64_t *features);
 /*
  * The negotiated features that are the kernel's business, and the guest's memory
- * as it is now, with guest_mem's log. logs: this kind tells what it writes; for
- * one that does not, everything counts as written.
+ * as it is now, with guest_mem's log. logs: this kind tells what it writes; one
+ * that does not is noted there.
  */
 int vhost_prepare(struct vhost *v, const struct virtio_device *d, bool logs);
 /*
@@ -46,7 +46,7 @@ int vhost_prepare(struct vhost *v, const struct virtio_device *d, bool logs);
  * highest addresses are missing, which is persistent memory. A driver that puts
  * a buffer there waits for it for ever.
  */
-int vhost_set_memory(const struct vhost *v, const struct guest_mem *mem);
+int vhost_set_memory(const struct vhost *v, struct guest_mem *mem);
 
 /*
  * Queue at of the kernel's is queue index of d, enabled and external: hands its
