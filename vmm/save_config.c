@@ -63,6 +63,10 @@ static void add_net(struct copy *k, const struct device *device)
 
 	*to = *(const struct config_net *)device->config;
 	to->id = device->id;
+	/* What a client called its descriptor names none of another process:
+	 * who restores it gives it a back end. */
+	if (to->fds_lent)
+		to->fd = NULL;
 	make_absolute(k, &to->unix_path);
 }
 

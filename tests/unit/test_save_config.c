@@ -3,6 +3,7 @@
 /* The configuration that a save has makes the same devices again. */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,37 @@ static void test_disk_with_all_queues_is_configured_again(void **state)
 	config_deinit(&c);
 }
 
+/* ---- NICs ------------------------------------------------------------------- */
+
+/* The clone is given another one; until then it has none, and that is said. */
+static void test_nic_of_a_lent_descriptor_asks_for_a_back_end(void **state)
+{
+	struct config_net net = { .id = (char *)"nic0", .fd = (char *)"tap-fd",
+				  .mac = (char *)"02:00:00:00:00:09",
+				  .queues = 1, .fds_lent = true };
+	static struct vm vm;
+	struct vm_config c, out;
+	struct error e = { .text = "" };
+	char *text;
+
+	(void)state;
+	device = (struct device){ .type = DEVICE_NET, .id = net.id,
+				  .config = &net };
+	config_init(&c);
+	config_init(&out);
+	vm.config = &c;
+	assert_int_equal(save_config_text(&vm, &text, &e), 0);
+	if (config_json_load_text(&out, "saved", text, strlen(text), &e))
+		fail_msg("%s", e.text);
+	free(out.kernel);
+	out.kernel = strdup("k");
+	assert_int_equal(config_validate(&out, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "id=nic0: no back end"));
+	free(text);
+	config_deinit(&c);
+	config_deinit(&out);
+}
+
 /* ---- chardevs -------------------------------------------------------------- */
 
 static void test_chardev_is_configured_again(void **state)
@@ -136,6 +168,8 @@ static void test_chardev_is_configured_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			test_nic_of_a_lent_descriptor_asks_for_a_back_end),
 		cmocka_unit_test(test_chardev_is_configured_again),
 		cmocka_unit_test(test_disk_with_a_long_id_is_configured_again),
 		cmocka_unit_test(test_disk_with_all_queues_is_configured_again),

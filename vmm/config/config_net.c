@@ -146,8 +146,8 @@ static int check_backend(struct config_net *n, struct error *e)
 	int ret = 0;
 
 	if (given != 1)
-		return error_config(e, -EINVAL, "--net: %s one of user, "
-				    "tap=NAME, fd=N, unix=PATH",
+		return error_config(e, -EINVAL, "--net: id=%s: %s one of user, "
+				    "tap=NAME, fd=N, unix=PATH", n->id,
 				    given ? "more than" : "no back end:");
 	if (n->tap)
 		ret = check_tap(n, e);
