@@ -560,13 +560,13 @@ static void test_net_much_is_gathered(void **state)
 		settle(f);
 		assert_int_equal(fake_avail_event(&f->q[TX]),
 				 f->q[TX].avail_idx);
-		assert_true(kicks_each_time(f, 16));
+		assert_true(kicks_each_time(f, 8));
 	}
 	assert_true(late);
 	for (int i = 0; i < 50 && !gathered; i++) {
 		gathered = gathers(f);
 		if (!gathered)
-			kicks_each_time(f, 16);
+			kicks_each_time(f, 8);
 	}
 	assert_true(gathered);
 	/* A pause loses nothing of it. */

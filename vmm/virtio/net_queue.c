@@ -15,11 +15,11 @@
  * given so much time for it, or until there are so many packets.
  */
 #define GATHER_BYTES	16384u
-#define GATHER_NS	UINT64_C(200000)
+#define GATHER_NS	UINT64_C(300000)
 #define GATHER_PACKETS	8u
 /* If there are only so few then, the next so many turns are not waited for. */
 #define GATHER_FEW	2u
-#define GATHER_REST	16u
+#define GATHER_REST	8u
 
 void net_pair_wait_for(struct net_pair *p, uint32_t events)
 {
