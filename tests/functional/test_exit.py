@@ -113,6 +113,16 @@ def test_signal_ends_a_start_too(mote, tmp_path):
         report.unlink()
 
 
+def test_signal_ends_an_allocation(mote, payload):
+    """Of memory that takes longer, in an emulated host, than a signal may."""
+    vm = mote("run", "-k", payload("1: hlt; jmp 1b"), "-m", "3G,prealloc=on", "--serial", "null")
+    time.sleep(0.5)
+    assert vm.process.poll() is None, vm.transcript()
+    vm.process.send_signal(signal.SIGTERM)
+    assert vm.wait(5) == 0, vm.transcript()
+    assert vm.reason() == "mote: quit by signal 15 (Terminated)"
+
+
 def test_exit_report_says_how_and_when(run, tmp_path):
     report = tmp_path / "report.json"
     vm = run("--exit-report", report, params="mote.test=poweroff")
