@@ -47,14 +47,27 @@ static void done(void *opaque, int ret, const struct error *e)
 	migration_end(m, ret, e);
 }
 
+/* It would be lost over there. */
+static int check_asked(const struct vm *vm, struct error *e)
+{
+	if (!vm_is_asked(vm))
+		return 0;
+	return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
+			       "migrate: the guest has just asked to be reset or "
+			       "to end");
+}
+
 static int check(const struct vm *vm, struct error *e)
 {
+	int ret;
+
 	if (vm->state != VM_RUNNING && vm->state != VM_PAUSED &&
 	    vm->state != VM_POSTMIGRATE)
 		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
 				       "migrate: the VM is %s",
 				       vm_state_name(vm->state));
-	return vm_check_hold(vm, "migrate", e);
+	ret = vm_check_hold(vm, "migrate", e);
+	return ret ? ret : check_asked(vm, e);
 }
 
 /* All but RAM, as a state file. */
@@ -85,11 +98,10 @@ static int start(struct vm_migration *m, const char *config, struct error *e)
 
 	vm_cpus_take_ejected(vm);
 	vm_dimms_take_ejected(vm);
-	/* What it has asked for would be lost over there. */
-	if (vm_is_asked(vm))
-		return error_class_set(e, ERROR_INVALID_STATE, -EPERM,
-				       "migrate: the guest has just asked to be "
-				       "reset or to end");
+	/* Until it was stopped it could. */
+	ret = check_asked(vm, e);
+	if (ret)
+		return ret;
 	m->header = (struct stream_header){
 		.running = vm->held_state == VM_RUNNING,
 		.shared = m->capabilities.ignore_shared &&

@@ -427,6 +427,8 @@ static void test_migrate_refused_makes_no_file(void **state)
 	atomic_store(&f.vm.requests, VM_REQUEST_RESET);
 	assert_int_equal(vm_migrate(&f.vm, f.uri, &e), -EPERM);
 	assert_int_equal(f.vm.state, VM_RUNNING);
+	assert_int_equal(f.events, 0);
+	assert_int_equal(f.released, 0);
 }
 
 int main(void)
