@@ -9,12 +9,15 @@
 
 #define MAX_THREADS	8
 
-static bool is_cancelled(const struct memory_job *job)
+/* To ask may be a system call, more than what an empty chunk takes. */
+#define ASK_EVERY	16
+
+static bool is_cancelled(const struct memory_job *job, uint64_t chunk)
 {
 	if (job->owner && job_cancelled(job->owner))
 		return true;
 	return job->progress && job->progress->cancelled &&
-	       job->progress->cancelled();
+	       chunk % ASK_EVERY == 0 && job->progress->cancelled();
 }
 
 static void *run(void *opaque)
@@ -27,7 +30,7 @@ static void *run(void *opaque)
 
 		if (i >= job->chunk_count)
 			break;
-		if (is_cancelled(job))
+		if (is_cancelled(job, i))
 			ret = -ECANCELED;
 		else
 			ret = job->work(job, i);
