@@ -343,6 +343,10 @@ def test_after_a_restore(run, mote, namespace, tmp_path):
     vm.expect("^before")
     held = host.accept()[0]
     assert held.recv(1) == b"G"
+    streams = []
+    eventually(lambda: streams.append(connect(tmp_path / "v", ECHO)) or streams[-1])
+    streams[-1].sendall(b"E")
+    echo(streams[-1], b"before")
     monitor = Session(tmp_path / "m")
     monitor.command("stop")
     monitor.command("save", directory=str(tmp_path / "saved"))
@@ -351,10 +355,13 @@ def test_after_a_restore(run, mote, namespace, tmp_path):
 
     clone = mote("restore", tmp_path / "saved", "--monitor", tmp_path / "m2", "--net", "id=front,tap=tap1", "--vsock",
                  f"cid=3,path={tmp_path}/w", preexec_fn=net.enter)
-    monitor = Session(tmp_path / "m2")
-    with connect(tmp_path / "w", ECHO) as s:
+    # Whoever is there before the guest hears that its streams are gone is not one of them. Until its state is loaded there is nobody.
+    eventually((tmp_path / "w").exists)
+    eventually(lambda: streams.append(connect(tmp_path / "w", ECHO)) or streams[-1])
+    with streams[-1] as s:
         s.sendall(b"E")
         echo(s, b"anew")
+    monitor = Session(tmp_path / "m2")
     eventually(lambda: "02:00:00:00:00:01" in net.run("/sbin/ip", "neigh", "show", "10.77.1.2", "dev", "tap1"), 20)
     clone.expect("^over: .*reset")
     clone.expect("^after")
