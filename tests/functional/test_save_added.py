@@ -36,11 +36,11 @@ def talks(g, path, word):
 
 
 def memory_is_whole(g):
-    g.sh("for i in $(seq 1 9); do cmp /tmp/random /tmp/copy$i || exit 1; done", timeout=300)
+    g.sh("for i in $(seq 1 6); do cmp /tmp/random /tmp/copy$i || exit 1; done", timeout=300)
 
 
 def test_what_was_added_is_there_again(run, mote, tmp_path):
-    options = ["-m", "256,max=1280M,slots=3", "-c", "2,max=3"]
+    options = ["-m", "192,max=1216M,slots=3", "-c", "2,max=3"]
     g = Guest(run, tmp_path / "m1", *options, before=lambda m: add_devices(m, tmp_path / "agent1"))
     m = g.monitor
     g.sh("modprobe virtio_mem")
@@ -51,7 +51,7 @@ def test_what_was_added_is_there_again(run, mote, tmp_path):
     add_dimm(g, "dimm0", 128 * MIB)
     until(lambda: meminfo(g, "MemTotal") > total + 240, "the memory is not online")
     g.sh("mount -o remount,size=90% /tmp; dd if=/dev/urandom of=/tmp/random bs=1M count=24 2>/dev/null;"
-         " for i in $(seq 1 9); do cp /tmp/random /tmp/copy$i; done", timeout=300)
+         " for i in $(seq 1 6); do cp /tmp/random /tmp/copy$i; done", timeout=300)
     g.wait_for("grep -q org.agent /sys/class/virtio-ports/*/name")
     # Without anybody at the other end there is nothing to read.
     g.sh(f"( while :; do read x && echo $x comes back || sleep 0.1; done <>{PORT % 'agent'} >&0 2>/dev/null & )")
