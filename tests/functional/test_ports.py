@@ -41,11 +41,11 @@ def test_ports_come_and_go(run, tmp_path):
     # Both ways; the guest's program and the host's come in either order.
     host = connect(tmp_path / "cold")
     g.start(f"head -n 1 <{PORT % 'cold'} >/tmp/got", "reader")
+    assert m.event("VSERPORT_CHANGE")["data"] == {"id": "cold", "open": True}
     host.send(b"to the guest\n")
     g.wait_for('[ "$(cat /tmp/got)" = "to the guest" ]')
     g.sh(f"echo to the host >{PORT % 'cold'}")
     assert host.recv(100) == b"to the host\n"
-    assert m.event("VSERPORT_CHANGE")["data"] == {"id": "cold", "open": True}
     assert m.event("VSERPORT_CHANGE")["data"] == {"id": "cold", "open": False}
 
     # One that is added now, by a file; it is there after the write.
