@@ -5,6 +5,7 @@
 /* A console with many ports, before fake chardevs. */
 #include "unit.h"
 
+#include <errno.h>
 #include <linux/virtio_console.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -76,11 +77,16 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static void start(struct fixture *f)
+static void start_with(struct fixture *f, uint64_t features)
 {
 	for (unsigned int i = 0; i < QUEUES; i++)
 		fake_queue_init(&f->q[i], &f->ram, RING(i), 64);
-	assert_int_equal(fake_start(f->d, UINT64_MAX, f->q, QUEUES), 15);
+	assert_int_equal(fake_start(f->d, features, f->q, QUEUES), 15);
+}
+
+static void start(struct fixture *f)
+{
+	start_with(f, UINT64_MAX);
 }
 
 static void add(struct fixture *f, unsigned int nr, const char *name,
@@ -459,6 +465,33 @@ static void test_serial_goes_on_where_it_was_saved(void **state)
 	state_writer_deinit(&w);
 }
 
+/* 5.3.2: it takes port 0 to be there. */
+static void test_serial_driver_of_one_port_is_saved_without_any(void **state)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	struct fixture *f = *state;
+	struct state_reader r;
+	uint8_t *port0;
+	struct error e;
+
+	start_with(f, ~(UINT64_C(1) << VIRTIO_CONSOLE_F_MULTIPORT));
+	virtio_device_quiesce(f->d);
+	virtio_device_save(f->d, &w);
+	port0 = w.data + w.len_bytes - PORTS * 10;
+	/* It says nothing, and so not that it is ready for one. */
+	for (int ready = 1; ready >= 0; ready--) {
+		virtio_device_destroy(f->d);
+		create(f, &e);
+		port0[1] ^= 1 << 1;
+		state_reader_init(&r, w.data, w.len_bytes);
+		assert_int_equal(virtio_device_load(f->d, &r, &e),
+				 ready ? -EPROTO : 0);
+	}
+	assert_int_equal(state_reader_finish(&r), 0);
+	virtio_device_resume(f->d);
+	state_writer_deinit(&w);
+}
+
 static void test_serial_impossible_state_is_refused(void **state)
 {
 	/* From the end: of each port pending, flags and how much was sent. */
@@ -511,6 +544,7 @@ int main(void)
 		T(test_serial_short_buffers_get_what_fits),
 		T(test_serial_wrong_direction_breaks_device),
 		T(test_serial_goes_on_where_it_was_saved),
+		T(test_serial_driver_of_one_port_is_saved_without_any),
 		T(test_serial_impossible_state_is_refused),
 	};
 

@@ -2,6 +2,7 @@
 /* What a console device with many ports has said and heard, saved and loaded. Main
  * thread, machine lock held, quiesced; its ports are there. */
 #include <errno.h>
+#include <linux/virtio_console.h>
 
 #include "state.h"
 #include "virtio/serial_internal.h"
@@ -30,9 +31,11 @@ void serial_state_save(struct virtio_device *d, struct state_writer *w)
 	}
 }
 
-/* Of a port that is gone only that may be owed. */
+/* Of a port that is gone only that may be owed; but without the feature port 0 is
+ * taken to be there, whether it is or not. */
 static bool possible(const struct serial_port *p, uint8_t flags)
 {
+	bool multiport = virtio_has(&p->serial->dev, VIRTIO_CONSOLE_F_MULTIPORT);
 	unsigned int may = (1u << SERIAL_MESSAGES) - 1;
 
 	if (!p->io.cd)
@@ -41,7 +44,9 @@ static bool possible(const struct serial_port *p, uint8_t flags)
 		may &= ~(1u << SERIAL_NAME);
 	if (p->pending & ~may || flags & ~FLAGS_ALL)
 		return false;
-	return flags & FLAG_ANNOUNCED ? p->io.cd != NULL : !flags;
+	if (!(flags & FLAG_ANNOUNCED))
+		return !flags;
+	return p->io.cd || (!multiport && !p->nr && !(flags & FLAG_READY));
 }
 
 int serial_state_load(struct virtio_device *d, struct state_reader *r,
