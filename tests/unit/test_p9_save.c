@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -176,6 +177,23 @@ static void test_locks_are_taken_again(void **state)
 	state_writer_deinit(&w);
 }
 
+/* Without a descriptor for it nobody knows which there are. */
+static void test_locks_that_cannot_be_read_are_an_error(void **state)
+{
+	struct state_writer w = STATE_WRITER_INIT;
+	struct rlimit old, none;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	p9_server_save(c.server, &w);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(w.error, -EMFILE);
+	state_writer_deinit(&w);
+}
+
 static void test_lock_that_another_has_now_is_refused(void **state)
 {
 	struct flock l = { .l_type = F_RDLCK, .l_start = 12, .l_len = 1 };
@@ -286,6 +304,7 @@ int main(void)
 		WITH(test_state_with_a_name_that_is_not_allowed_loses_the_fid),
 		WITH(test_state_with_more_locks_than_there_can_be_is_refused),
 		WITH(test_locks_are_taken_again),
+		WITH(test_locks_that_cannot_be_read_are_an_error),
 		WITH(test_lock_that_another_has_now_is_refused),
 	};
 

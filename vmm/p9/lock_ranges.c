@@ -106,10 +106,10 @@ static void save_one(const struct flock *l, void *opaque)
 static void save_ranges(int fd, struct state_writer *w)
 {
 	struct saved_ranges s = { .w = STATE_WRITER_INIT };
+	int ret = each_range(fd, save_one, &s);
 
-	each_range(fd, save_one, &s);
-	if (s.w.error)
-		w->error = s.w.error;
+	if (ret || s.w.error)
+		w->error = ret ? ret : s.w.error;
 	state_put_u32(w, s.count);
 	state_put_bytes(w, s.w.data, s.w.len_bytes);
 	state_writer_deinit(&s.w);
