@@ -143,7 +143,8 @@ void vm_cpu_ejected(void *opaque, unsigned int cpu)
 	struct vm *vm = opaque;
 	struct hotplug *h = board_cpu_hotplug(vm->board);
 
-	if (!cpu || !hotplug_present(h, cpu))
+	/* The registers have room for more than there can be. */
+	if (!cpu || cpu >= vm->config->cpus.max || !hotplug_present(h, cpu))
 		return;
 	hotplug_gone(h, cpu);
 	vm->cpus_ejected[cpu] = true;
