@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "save/crc32c.h"
@@ -493,6 +494,51 @@ static void test_directory_left_by_the_dead_is_cleared(void **state)
 	assert_int_equal(entries(top), 1);
 }
 
+/* Another save that begins within the n-th fsync() from now on. */
+static struct save_directory *other;
+static const char *other_path;
+static int fsyncs_left;
+
+int fsync(int fd)
+{
+	struct error e;
+
+	if (fsyncs_left && !--fsyncs_left)
+		assert_int_equal(save_directory_create(&other, other_path, &e),
+				 0);
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* It has got its place, and the next one is under the temporary name already. */
+static void test_directory_commit_waits_for_no_other(void **state)
+{
+	struct save_directory *d;
+	char path[64];
+	struct error e;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/vm", top);
+	assert_int_equal(save_one(path, "one", true), 0);
+	assert_int_equal(save_directory_create(&d, path, &e), 0);
+	assert_int_equal(save_file(save_directory_file(d, "state", &e), "two",
+				   3, "state", &e), 0);
+	other_path = path;
+	fsyncs_left = 2;
+	alarm(30);
+	assert_int_equal(save_directory_commit(d, &e), 0);
+	alarm(0);
+	save_directory_destroy(d);
+	assert_int_equal(fsyncs_left, 0);
+	assert_holds(path, "two");
+	assert_int_equal(entries(top), 2);
+	assert_int_equal(save_file(save_directory_file(other, "state", &e),
+				   "three", 5, "state", &e), 0);
+	assert_int_equal(save_directory_commit(other, &e), 0);
+	save_directory_destroy(other);
+	assert_holds(path, "three");
+	assert_int_equal(entries(top), 1);
+}
+
 /* Each finds what a dead one has left, and takes it, or another's, for that. */
 static void *save_at_once(void *path)
 {
@@ -558,6 +604,9 @@ int main(void)
 		cmocka_unit_test(test_memory_map_impossible_is_refused),
 		cmocka_unit_test_setup_teardown(
 			test_directory_is_replaced_whole_or_not, make_top,
+			remove_top),
+		cmocka_unit_test_setup_teardown(
+			test_directory_commit_waits_for_no_other, make_top,
 			remove_top),
 		cmocka_unit_test_setup_teardown(
 			test_directory_wanted_by_many_is_whole, make_top,

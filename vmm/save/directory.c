@@ -128,9 +128,9 @@ bool save_still_called(int parent_fd, const char *name, int fd)
 }
 
 /* Until it is locked another process may take it for one of the dead. */
-static bool lock_temporary(const struct save_directory *d, int fd, int flags)
+static bool lock_temporary(const struct save_directory *d, int fd)
 {
-	return !flock(fd, LOCK_EX | flags) &&
+	return !flock(fd, LOCK_EX | LOCK_NB) &&
 	       save_still_called(d->parent_fd, d->temporary, fd);
 }
 
@@ -139,8 +139,9 @@ static bool lock_temporary(const struct save_directory *d, int fd, int flags)
 static bool clear_temporary(const struct save_directory *d, bool replaced)
 {
 	int fd = openat(d->parent_fd, d->temporary, DIRECTORY | O_NOFOLLOW);
-	/* Who looks at what was replaced does not look for long. */
-	bool ours = fd < 0 || lock_temporary(d, fd, replaced ? 0 : LOCK_NB);
+	/* Who has what was replaced clears it away, or has done so and saves
+	 * under that name, for as long as that takes: nobody waits for it. */
+	bool ours = fd < 0 || lock_temporary(d, fd);
 
 	if (fd >= 0 && ours && !replaced)
 		save_unfinished_clear(fd, "state");
@@ -164,7 +165,7 @@ static int make_temporary(struct save_directory *d, const char *path,
 			       DIRECTORY | O_NOFOLLOW);
 		if (d->fd < 0 && errno != ENOENT)
 			return error_errno(e, -errno, "directory %s", path);
-		d->made = d->fd >= 0 && lock_temporary(d, d->fd, LOCK_NB);
+		d->made = d->fd >= 0 && lock_temporary(d, d->fd);
 	}
 	return d->made ? 0 : error_set(e, -EBUSY, "directory %s: another VM is "
 				       "being saved there", path);
