@@ -188,6 +188,9 @@ static void test_cli_chardev_suboptions_are_parsed(void **state)
 	assert_int_equal(d[3].back.kind, CHAR_PTY);
 	assert_null(d[3].back.path);
 	config_deinit(&r.config);
+	/* Who has no console may call another so. */
+	accepted(&r, ARGS("-kk", "--chardev", "null,id=console0"));
+	config_deinit(&r.config);
 }
 
 static void test_cli_character_back_ends_are_parsed(void **state)
@@ -322,6 +325,8 @@ static const struct {
 	{ { "--chardev", "unix,id=a" }, { "--chardev", "'a'", "path" } },
 	{ { "--chardev", "null,id=a,path=x" }, { "--chardev", "path" } },
 	{ { "--chardev", "null,id=serial0" }, { "--chardev", "serial0" } },
+	{ { "--console=null", "--chardev", "null,id=console0" },
+	  { "--chardev", "console0" } },
 	{ { "--chardev", "unix,id=a,path=x,reconnect=1" }, { "reconnect" } },
 	{ { "--chardev", "pty,id=a,append=on" }, { "append" } },
 	{ { "--chardev", "null,id=a", "--chardev", "null,id=a" }, { "twice" } },

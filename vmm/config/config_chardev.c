@@ -15,17 +15,20 @@ void config_chardev_deinit(struct config_chardev *d)
 	*d = (struct config_chardev){ 0 };
 }
 
+/* Those of the command line have these names at the monitor, where they are there:
+ * a saved VM may have a chardev of that name in their place. */
+static bool is_taken(const struct vm_config *c, const char *id)
+{
+	return (c->serial.kind != CHAR_NONE && !strcmp(id, CONFIG_SERIAL_ID)) ||
+	       (c->console.kind != CHAR_NONE && !strcmp(id, CONFIG_CONSOLE_ID));
+}
+
 static int check_one(const struct config_chardev *d, struct error *e)
 {
 	const struct config_char *c = &d->back;
 	bool path = c->kind == CHAR_UNIX || c->kind == CHAR_CONNECT ||
 		    c->kind == CHAR_FILE;
 
-	/* Those of the command line have these names at the monitor. */
-	if (!strcmp(d->id, CONFIG_SERIAL_ID) ||
-	    !strcmp(d->id, CONFIG_CONSOLE_ID))
-		return error_config(e, -EINVAL, "--chardev: id '%s' is that of "
-				    "--serial or --console", d->id);
 	if (c->kind == CHAR_NONE || c->kind == CHAR_STDIO)
 		return error_config(e, -EINVAL, "--chardev: '%s': type: one of "
 				    "unix, connect, file, pty, null", d->id);
@@ -56,6 +59,10 @@ int config_check_chardevs(const struct vm_config *c, struct error *e)
 				ret = error_config(e, -EINVAL, "--chardev: id "
 						   "'%s' is given twice",
 						   d->id);
+		if (!ret && is_taken(c, d->id))
+			ret = error_config(e, -EINVAL, "--chardev: id '%s' is "
+					   "that of --serial or --console",
+					   d->id);
 		if (!ret)
 			ret = check_one(d, e);
 	}
