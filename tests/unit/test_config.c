@@ -337,6 +337,17 @@ static void test_validate_contradictions_are_refused(void **state)
 	refused(&c, "--params");
 }
 
+/* What --serial was, is a chardev's. */
+static void make_chardev(struct vm_config *c)
+{
+	c->chardevs = calloc(1, sizeof(*c->chardevs));
+	assert_non_null(c->chardevs);
+	c->chardevs[c->chardev_count++] = (struct config_chardev){
+		.id = strdup("x"), .back = c->serial,
+	};
+	c->serial = (struct config_char){ .kind = CHAR_NULL };
+}
+
 /* Files of this directory: both there, none there, through links, a disk. */
 static void test_validate_same_file_twice_is_refused(void **state)
 {
@@ -361,22 +372,24 @@ static void test_validate_same_file_twice_is_refused(void **state)
 	assert_int_equal(close(creat("there", 0600)), 0);
 	assert_int_equal(symlink("there", "link"), 0);
 	assert_int_equal(link("there", "hard"), 0);
-	for (size_t i = 0; i < 4 * sizeof(pairs) / sizeof(pairs[0]); i++) {
-		const char *other = pairs[i / 4].other;
+	for (size_t i = 0; i < 6 * sizeof(pairs) / sizeof(pairs[0]); i++) {
+		const char *other = pairs[i / 6].other;
 
 		start(&c);
 		c.serial = (struct config_char){ .kind = CHAR_FILE,
-						 .path = strdup(pairs[i / 4].serial) };
-		if (i % 4 == 0)
+						 .path = strdup(pairs[i / 6].serial) };
+		if (i % 6 > 3)
+			make_chardev(&c);
+		if (i % 6 == 0)
 			c.console = (struct config_char){ .kind = CHAR_FILE,
 							  .path = strdup(other) };
-		else if (i % 4 == 1)
+		else if (i % 6 == 1)
 			c.exit_report = strdup(other);
-		else if (i % 4 == 2)
+		else if (i % 6 == 2 || i % 6 == 4)
 			add_disk(&c, other, NULL);
 		else
 			add_pmem(&c, other);
-		if (pairs[i / 4].refused) {
+		if (pairs[i / 6].refused) {
 			refused(&c, other);
 		} else {
 			assert_int_equal(config_validate(&c, NULL), 0);

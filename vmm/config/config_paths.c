@@ -64,6 +64,20 @@ static int check_one(const struct named *outputs, size_t count,
 	return 0;
 }
 
+/* The same of what mote reads: a chardev, too, would empty it. */
+static int check_input(const struct vm_config *c, const struct named *outputs,
+		       size_t count, const char *option, const char *path,
+		       struct error *e)
+{
+	const struct named n = { option, path };
+	int ret = check_one(outputs, count, &n, e);
+
+	for (size_t i = 0; !ret && i < c->chardev_count; i++)
+		ret = check_one(&(struct named){ "--chardev",
+				c->chardevs[i].back.path }, 1, &n, e);
+	return ret;
+}
+
 int config_check_paths(const struct vm_config *c, struct error *e)
 {
 	const struct named outputs[] = {
@@ -86,18 +100,16 @@ int config_check_paths(const struct vm_config *c, struct error *e)
 	for (size_t i = 1; !ret && i < count; i++)
 		ret = check_one(outputs, i, &outputs[i], e);
 	for (size_t i = 0; !ret && i < sizeof(inputs) / sizeof(inputs[0]); i++)
-		ret = check_one(outputs, count, &inputs[i], e);
+		ret = check_input(c, outputs, count, inputs[i].option,
+				  inputs[i].path, e);
 	for (size_t i = 0; !ret && i < c->initrd_count; i++)
-		ret = check_one(outputs, count,
-				&(struct named){ "--initrd", c->initrds[i] },
-				e);
+		ret = check_input(c, outputs, count, "--initrd", c->initrds[i],
+				  e);
 	for (size_t i = 0; !ret && i < c->disk_count; i++)
-		ret = check_one(outputs, count,
-				&(struct named){ "--disk", c->disks[i].path },
-				e);
+		ret = check_input(c, outputs, count, "--disk",
+				  c->disks[i].path, e);
 	for (size_t i = 0; !ret && i < c->pmem_count; i++)
-		ret = check_one(outputs, count,
-				&(struct named){ "--pmem", c->pmems[i].path },
-				e);
+		ret = check_input(c, outputs, count, "--pmem",
+				  c->pmems[i].path, e);
 	return ret;
 }
