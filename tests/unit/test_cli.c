@@ -709,6 +709,7 @@ static void test_cli_restore_mistakes_are_named(void **state)
 		{ { "a", "-d", "path=/x,id=a,serial=T" }, "serial" },
 		{ { "a", "-d", "path=/x,id=rootfs,ro" }, "readonly" },
 		{ { "a", "-d", "path=/x,id=rootfs,direct=on" }, "direct" },
+		{ { "a", "-d", "path=/x,id=rootfs,format=vhd" }, "format" },
 		{ { "a", "-d", "path=/x,id=a,queues=2" }, "queues" },
 		{ { "a", "-d", "path=/x,id=a,format=vhd" }, "format" },
 		{ { "a", "--net", "tap=x,id=n,queues=2" }, "queues" },

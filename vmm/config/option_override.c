@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/vhd.h"
+
 bool option_is_override(const char *name)
 {
 	static const char *const names[] = {
@@ -106,8 +108,11 @@ static int override_disk(struct vm_config *c, size_t count,
 	int ret;
 
 	if (is_root(c, ROOTFS_DISK, given->id)) {
+		/* Its format goes by its name. */
 		const struct config_disk root = {
-			.id = given->id, .format = given->format,
+			.id = given->id,
+			.format = vhd_is_name(given->path) ? DISK_VHD :
+							     DISK_RAW,
 			.readonly = c->rootfs.readonly, .queues = 1,
 		};
 
